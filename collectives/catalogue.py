@@ -210,8 +210,9 @@ def _chain_cost(p: int, segments: int, *, reduces: bool) -> Cost:
 
 
 def _double_tree_cost(p: int, segments: int) -> Cost:
-    steps = 4 * (double_tree.height(p) + segments) if p > 1 else 0
-    return _cost(steps, Fraction(steps, 2 * segments), 1 if p > 1 else 0)
+    # Below four ranks a tree is one path, and no rank waits for another colour before it folds.
+    steps = 2 * segments * (p - 1) if p <= 2 else 2 * (double_tree.depth(p) + 2 * segments - 2)
+    return _cost(steps, Fraction(steps, 2 * segments), Fraction(p - 1, 2) if p <= 3 else Fraction(steps, 4 * segments))
 
 
 def _colocated_cost(p: int, servers: int) -> Cost:
@@ -260,7 +261,7 @@ def _register() -> Mapping[str, Algorithm]:
         _entry(
             "double_tree", "allreduce", double_tree.allreduce, lambda p, segments: 2 * segments,
             _double_tree_cost,
-            "Sanders, Speck and Träff 2009", exact=False,
+            "Sanders, Speck and Träff 2009",
         ),
         _entry(
             "chain", "allreduce", chain.allreduce, lambda p, segments: segments,

@@ -29,23 +29,24 @@ from collectives.schedule import (
     shift_chunks,
 )
 
-__all__ = ["allreduce", "height", "parent"]
+__all__ = ["allreduce", "depth", "parent"]
 
 
 def allreduce(rank: int, size: int, *, segments: int = 8) -> Iterator[Round]:
     """Each tree reduces one half of the vector in ``segments`` pieces, then the same backwards as a broadcast.
 
-    Rounds: 2*(2*k + D - 1) if p > 1 else 0
-    Bytes per rank: B
-    Reductions: R
+    Rounds: 2*(depth(p) + 2*k - 2) if p > 1 else 0
+    Bytes per rank: 2 if p > 3 else p/2 if p > 1 else 0
+    Reductions: min(p - 1, 2)/2
     Sizes: any
     Order: any operation
     Source: Sanders, Speck and Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan" (2009)
     """
     halves = (pipeline(_reduce(tree), segments, stride=2) for tree in (0, 1))
     reduce = beside(next(halves), shift_chunks(next(halves), segments))
-    yield from reduce(rank, size)
-    yield from mirror(reduce, OVERWRITE)(rank, size)
+    if size > 1:
+        yield from reduce(rank, size)
+        yield from mirror(reduce, OVERWRITE)(rank, size)
 
 
 def _reduce(tree: int) -> Schedule:
@@ -54,7 +55,7 @@ def _reduce(tree: int) -> Schedule:
     def rounds(rank: int, size: int) -> Iterator[Round]:
         heard = _calendar(size)
         children = [child for child in range(size) if parent(child, size, tree) == rank]
-        for moment in range(max(map(max, heard)), -1, -1):
+        for moment in range(depth(size) - 1, -1, -1):
             yield (
                 *(Send(up, 0) for up in [parent(rank, size, tree)] if up is not None and heard[tree][rank] == moment),
                 *(
@@ -82,9 +83,9 @@ def parent(rank: int, size: int, tree: int) -> int | None:
     return above - 1 - tree if above else None
 
 
-def height(size: int) -> int:
-    """Edges from the root of the taller tree to its deepest leaf."""
-    return (size + 1).bit_length() - 1
+def depth(size: int) -> int:
+    """Rounds until one segment has reached every rank of both trees: about 2 lg p, found from the calendar."""
+    return max(map(max, _calendar(size))) + 1
 
 
 @lru_cache(maxsize=64)
