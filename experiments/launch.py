@@ -1,0 +1,271 @@
+"""Start a program on several ranks: `ciranda run`, and what the benchmark and the tests start ranks with.
+
+The settings that `mpirun` wants on this machine are worked out here and nowhere else. Nothing that the user has set
+in the environment is overridden.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from experiments import installations
+from experiments.errors import UsageFault
+from experiments.machine import cores, oversubscribed
+from experiments.units import parse_seconds
+
+__all__ = ["TIMED_OUT", "Captured", "Launch", "capture", "command", "cores", "oversubscribed", "run", "run_command"]
+
+TIMED_OUT = 124
+"""Exit code of a launch that its time limit ended, as timeout(1) has it."""
+
+_GRACE = 5.0
+"""Seconds that mpirun has to end its ranks after a signal, before all are killed."""
+
+_PATIENCE = 0.1
+"""Seconds after which a signal or the time limit is noticed at the latest."""
+
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a program: the command, what it adds to the environment, and a line on each setting."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    notes: tuple[str, ...]
+    ranks: int
+    mpi: installations.Installation
+    oversubscribed: bool
+
+    def __str__(self) -> str:
+        """The command as a shell takes it."""
+        settings = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join(["env", *settings, shlex.join(self.argv)] if settings else [shlex.join(self.argv)])
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A finished launch: exit code (``TIMED_OUT`` where the limit ended it) and what all ranks wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def command(ranks: int, program: Sequence[str], mpi: str = "openmpi") -> Launch:
+    """Work out how to start ``program`` (an argument list) on ``ranks`` ranks of the MPI flavour ``mpi``.
+
+    ``python`` means this interpreter, a ``*.py`` file is run with it, and either runs under ``python -m mpi4py``, so
+    that an uncaught exception on one rank ends all of them instead of leaving the others waiting. Raises UsageFault
+    where the program or the MPI is not there.
+    """
+    if ranks < 1:
+        raise UsageFault(f"{ranks} ranks cannot run; ask for at least 1")
+    inside = next((name for name in _RANK_VARIABLES if name in os.environ), None)
+    if inside is not None:
+        raise UsageFault(f"this process is already a rank of an MPI job ({inside} is set); start ranks from outside it")
+    installation = installations.find(mpi)
+    crowded = oversubscribed(ranks)
+    settings = {"MPI4PY_LIBMPI": installation.libmpi}
+    notes: list[str] = []
+    if installation.family == "openmpi":
+        settings |= _open_mpi_settings(installation, crowded=crowded)
+    if crowded:
+        notes.append(f"{ranks} ranks on {_count(cores(), 'core')}: timings are oversubscribed")
+    if "OMPI_ALLOW_RUN_AS_ROOT" in settings:
+        notes.append("running as root: Open MPI is told to allow it")
+    environment = {name: value for name, value in settings.items() if name not in os.environ}
+    argv = (str(installation.mpirun), "-n", str(ranks), *_program(program))
+    return Launch(argv, environment, tuple(notes), ranks, installation, crowded)
+
+
+def run(launch: Launch, *, timeout: float | None = None) -> int:
+    """Run to the end and return the exit code; output goes where this process's own goes.
+
+    SIGINT, SIGTERM and SIGHUP are passed on to mpirun, and then to this process again. After ``timeout`` seconds the
+    job is ended and the code is ``TIMED_OUT``. No process of the job outlives this call.
+    """
+    with _started(launch, stdin=_terminal_free_stdin()) as process:
+        return _supervise(process, timeout).code
+
+
+def capture(launch: Launch, *, timeout: float | None = None) -> Captured:
+    """Run to the end with empty input, and return exit code and output; otherwise as ``run``."""
+    with _started(launch, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        return _supervise(process, timeout)
+
+
+def run_command(
+    program: Annotated[
+        list[str], typer.Argument(help="The program and its arguments, after `--`.", show_default=False)
+    ],
+    ranks: Annotated[int, typer.Option("-n", "--ranks", help="How many ranks to start.", show_default=False)],
+    mpi: Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")] = "openmpi",
+    timeout: Annotated[
+        str | None, typer.Option(help="End the job after this time, such as 90s: exit code 124.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="First print the command and its settings.")] = False,
+) -> None:
+    """Start a program on several ranks, with the settings that this machine needs.
+
+    Signals and the exit code pass through.
+
+    Example: ciranda run -n 4 -- python my_program.py --steps 10
+    """
+    limit = None if timeout is None else parse_seconds(timeout)
+    launch = command(ranks, program, mpi)
+    for note in launch.notes:
+        typer.echo(f"ciranda: {note}", err=True)
+    if show:
+        typer.echo(str(launch), err=True)
+    raise typer.Exit(run(launch, timeout=limit))
+
+
+def _open_mpi_settings(installation: installations.Installation, *, crowded: bool) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    if os.geteuid() == 0:
+        settings |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    if crowded and int(installation.version.split(".")[0]) >= 5:
+        settings["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
+    elif crowded:
+        settings["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
+    if crowded:
+        # Open MPI yields by itself only where it counts too few cores, and it sees no affinity mask and no quota.
+        settings["OMPI_MCA_mpi_yield_when_idle"] = "1"
+    return settings
+
+
+def _program(program: Sequence[str]) -> list[str]:
+    if not program:
+        raise UsageFault("no program to run; write it after --, as in: ciranda run -n 4 -- python my_program.py")
+    name, *arguments = program
+    if name in ("python", "python3"):
+        return [sys.executable, *_abort_together(arguments)]
+    if name.endswith(".py"):
+        _check_file(name)
+        return [sys.executable, "-m", "mpi4py", name, *arguments]
+    if shutil.which(name) is None:
+        raise UsageFault(f"program {name!r} was not found, or may not be executed")
+    return [name, *arguments]
+
+
+def _abort_together(arguments: list[str]) -> list[str]:
+    """Put ``-m mpi4py`` behind the interpreter's own options and before its script, ``-m module`` or ``-c code``."""
+    place = 0
+    while place < len(arguments) and arguments[place].startswith("-") and arguments[place] not in ("-m", "-c", "-"):
+        place += 2 if arguments[place] in ("-X", "-W") else 1
+    options, rest = arguments[:place], arguments[place:]
+    if not rest or rest[0] == "-" or rest[:2] == ["-m", "mpi4py"]:
+        return arguments
+    if rest[0] not in ("-m", "-c"):
+        _check_file(rest[0])
+    return [*options, "-m", "mpi4py", *rest]
+
+
+def _check_file(name: str) -> None:
+    if not Path(name).exists():
+        raise UsageFault(f"program {name!r} was not found in {Path.cwd()}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _terminal_free_stdin() -> int | None:
+    # The job has a session of its own, and reading a terminal from another session is an I/O error.
+    return subprocess.DEVNULL if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty() else None
+
+
+@contextmanager
+def _started(
+    launch: Launch, *, stdin: int | None, stdout: int | None = None, stderr: int | None = None
+) -> Generator[subprocess.Popen[bytes]]:
+    """mpirun in a session of its own, all of whose processes are gone on leaving."""
+    process = subprocess.Popen(
+        launch.argv,
+        env={**os.environ, **launch.environment},
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _kill_session(process.pid)
+        process.wait()
+
+
+def _supervise(process: subprocess.Popen[bytes], timeout: float | None) -> Captured:
+    """Wait for the end, the time limit or a signal; a signal reaches this process after the job has ended."""
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    with _signals() as received:
+        while True:
+            try:
+                return _captured(process, process.communicate(timeout=_PATIENCE))
+            except subprocess.TimeoutExpired:
+                if not received and time.monotonic() < deadline:
+                    continue
+            _stop(process, received[0] if received else signal.SIGTERM)
+            return replace(_captured(process, process.communicate()), code=TIMED_OUT)
+
+
+@contextmanager
+def _signals() -> Generator[list[int]]:
+    """Hold back the signals that ask this process to end, and raise the first of them on leaving."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
+def _stop(process: subprocess.Popen[bytes], number: int) -> None:
+    """Ask mpirun to end its job, wait for the grace time, then kill what is left."""
+    process.send_signal(number)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        _kill_session(process.pid)
+
+
+def _kill_session(session: int) -> None:
+    # Ranks have process groups of their own, so killing mpirun's group would miss them; they share its session.
+    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
+        try:
+            if os.getsid(pid) == session:
+                os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _captured(process: subprocess.Popen[bytes], output: tuple[bytes | None, bytes | None]) -> Captured:
+    out, err = ((part or b"").decode(errors="replace") for part in output)
+    return Captured(process.returncode if process.returncode >= 0 else 128 - process.returncode, out, err)
