@@ -27,6 +27,8 @@ def alltoall(rank: int, size: int) -> Iterator[Round]:
 def reduce_scatter(rank: int, size: int) -> Iterator[Round]:
     """Each rank takes its chunk from the neighbours at distance 1, 2, ... on both sides, and so in rank order.
 
+    All messages upwards come first at both their ends, so no port that is free waits for one that is not.
+
     Rounds: p - 1
     Bytes per rank: (p - 1)/p
     Reductions: (p - 1)/p
@@ -37,8 +39,8 @@ def reduce_scatter(rank: int, size: int) -> Iterator[Round]:
     for distance in range(1, size):
         below, above = rank - distance, rank + distance
         yield (
-            *((Send(below, below),) if below >= 0 else ()),
             *((Send(above, above),) if above < size else ()),
+            *((Send(below, below),) if below >= 0 else ()),
             *((Recv(below, rank, INCOMING_FIRST),) if below >= 0 else ()),
             *((Recv(above, rank, MINE_FIRST),) if above < size else ()),
         )
