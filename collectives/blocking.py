@@ -57,7 +57,9 @@ def _cycle(queues: list[list[tuple[int, Operation]]], at: list[int]) -> str:
 
 
 def _waiting(rank: int, number: int, operation: Operation) -> str:
-    verb = f"sends chunks {operation.chunks!r} to" if isinstance(operation, Send) else (
-        f"waits for chunks {operation.chunks!r} from"
+    verb = (
+        f"sends chunks {operation.chunks!r} to"
+        if isinstance(operation, Send)
+        else (f"waits for chunks {operation.chunks!r} from")
     )
     return f"rank {rank} in round {number} {verb} rank {_peer(operation)}"

@@ -34,7 +34,9 @@ from collectives.contract import CONTRACTS
 from collectives.cost import Cost
 from collectives.schedule import Round
 
-__all__ = ["Algorithm", "collectives", "get", "names", "parse"]
+__all__ = ["Algorithm", "Parameters", "collectives", "get", "names", "parse"]
+
+Parameters = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,20 +44,20 @@ class Algorithm:
     """A named schedule with all that is known of it before it runs.
 
     ``function(rank, size, **parameters)`` gives the rounds. The callables ``chunk_count``, ``closed_form`` and
-    ``sizes`` take the size and the same parameters. ``commutative`` says that the operation must commute.
+    ``sizes`` take the size and the parameters. ``commutative`` says that the operation must commute.
     ``exact`` says that the closed form is the longest path itself and not about it.
     """
 
     name: str
     collective: str
     function: Callable[..., Iterable[Round]]
-    chunk_count: Callable[..., int]
-    closed_form: Callable[..., Cost]
+    chunk_count: Callable[[int, Parameters], int]
+    closed_form: Callable[[int, Parameters], Cost]
     source: str
-    defaults: Mapping[str, int]
-    parameters: Mapping[str, int]
-    needs_commutative: bool | Callable[..., bool]
-    sizes: Callable[..., bool] | None
+    defaults: Parameters
+    parameters: Parameters
+    needs_commutative: bool | Callable[[Parameters], bool]
+    sizes: Callable[[int, Parameters], bool] | None
     exact: bool
 
     @property
@@ -68,17 +70,17 @@ class Algorithm:
     def commutative(self) -> bool:
         """Whether the operation must be commutative (the schedule does not keep rank order for every size)."""
         needs = self.needs_commutative
-        return needs if isinstance(needs, bool) else needs(**self.parameters)
+        return needs if isinstance(needs, bool) else needs(self.parameters)
 
     def supports(self, size: int) -> bool:
         """Whether the algorithm works for ``size`` ranks with these parameters."""
         if size < 1 or self.parameters.get("root", 0) >= size:
             return False
-        return self.sizes is None or self.sizes(size, **self.parameters)
+        return self.sizes is None or self.sizes(size, self.parameters)
 
     def chunks(self, size: int) -> int:
         """Into how many chunks the vector is cut."""
-        return self.chunk_count(self._checked(size), **self.parameters)
+        return self.chunk_count(self._checked(size), self.parameters)
 
     def rounds(self, rank: int, size: int) -> Iterable[Round]:
         """What ``rank`` of ``size`` does, round by round."""
@@ -88,7 +90,7 @@ class Algorithm:
 
     def cost(self, size: int) -> Cost:
         """The closed form for ``size`` ranks."""
-        return self.closed_form(self._checked(size), **self.parameters)
+        return self.closed_form(self._checked(size), self.parameters)
 
     def vectors(self, size: int) -> int:
         """How many n-byte vectors the chunks make up together: 1, for alltoall the number of ranks."""
@@ -166,16 +168,16 @@ def _entry(
     name: str,
     collective: str,
     function: Callable[..., Iterable[Round]],
-    chunks: Callable[..., int],
-    cost: Callable[..., Cost],
+    chunks: Callable[[int, Parameters], int],
+    cost: Callable[[int, Parameters], Cost],
     source: str,
     *,
-    commutative: bool | Callable[..., bool] = False,
-    sizes: Callable[..., bool] | None = None,
+    commutative: bool | Callable[[Parameters], bool] = False,
+    sizes: Callable[[int, Parameters], bool] | None = None,
     exact: bool = True,
 ) -> Algorithm:
     options = inspect.signature(function).parameters.values()
-    defaults = MappingProxyType({option.name: option.default for option in options if option.kind is option.KEYWORD_ONLY})
+    defaults = MappingProxyType({o.name: o.default for o in options if o.kind is o.KEYWORD_ONLY})
     return Algorithm(name, collective, function, chunks, cost, source, defaults, defaults, commutative, sizes, exact)
 
 
@@ -191,14 +193,14 @@ def _lg(p: int) -> int:
     return (p - 1).bit_length()
 
 
-def _doubling_cost(p: int) -> Cost:
+def _doubling_cost(p: int, _: Parameters) -> Cost:
     floor = p.bit_length() - 1
     if p == 1 << floor:
         return _cost(floor, floor, floor)
     return _cost(floor + 2, floor + 2, floor + 1)
 
 
-def _halving_cost(p: int) -> Cost:
+def _halving_cost(p: int, _: Parameters) -> Cost:
     floor = p.bit_length() - 1
     core = _cost(2 * floor, 2 * _share(1 << floor), _share(1 << floor))
     return core if p == 1 << floor else core + _cost(2, 2, 1)
@@ -209,154 +211,167 @@ def _chain_cost(p: int, segments: int, *, reduces: bool) -> Cost:
     return _cost(steps, Fraction(steps, segments), Fraction(steps, segments) if reduces else 0)
 
 
-def _double_tree_cost(p: int, segments: int) -> Cost:
+def _double_tree_cost(p: int, at: Parameters) -> Cost:
+    segments = at["segments"]
     # Below four ranks a tree is one path, and no rank waits for another colour before it folds.
     steps = 2 * segments * (p - 1) if p <= 2 else 2 * (double_tree.depth(p) + 2 * segments - 2)
     return _cost(steps, Fraction(steps, 2 * segments), Fraction(p - 1, 2) if p <= 3 else Fraction(steps, 4 * segments))
 
 
-def _colocated_cost(p: int, servers: int) -> Cost:
-    return _cost(2 * (p - 1), Fraction(2 * (p - 1), servers or p), Fraction(p - 1, servers or p))
+def _colocated_cost(p: int, at: Parameters) -> Cost:
+    shards = at["servers"] or p
+    return _cost(2 * (p - 1), Fraction(2 * (p - 1), shards), Fraction(p - 1, shards))
 
 
-def _separate_cost(p: int, servers: int) -> Cost:
+def _separate_cost(p: int, at: Parameters) -> Cost:
+    servers = at["servers"]
     steps = max(p - servers, servers)
     return _cost(2 * steps, Fraction(2 * steps, servers), Fraction(p - servers - 1, servers))
 
 
+def _one(p: int, at: Parameters) -> int:
+    return 1
+
+
+def _per_rank(p: int, at: Parameters) -> int:
+    return p
+
+
 @cache
 def _register() -> Mapping[str, Algorithm]:
-    one, per_rank = (lambda p, **_: 1), (lambda p, **_: p)
+    # A table reads best with an entry a paragraph.
+    # fmt: off
     entries = (
         _entry(
-            "linear", "allreduce", linear.allreduce, one,
-            lambda p: _cost(2 * (p - 1), 2 * (p - 1), p - 1),
+            "linear", "allreduce", linear.allreduce, _one,
+            lambda p, _: _cost(2 * (p - 1), 2 * (p - 1), p - 1),
             "Chan et al. 2007",
         ),
         _entry(
-            "binomial", "allreduce", tree.allreduce, one,
-            lambda p: _cost(2 * _lg(p), 2 * _lg(p), _lg(p)),
+            "binomial", "allreduce", tree.allreduce, _one,
+            lambda p, _: _cost(2 * _lg(p), 2 * _lg(p), _lg(p)),
             "Thakur, Rabenseifner and Gropp 2005",
         ),
         _entry(
-            "ring", "allreduce", ring.allreduce, per_rank,
-            lambda p: _cost(2 * (p - 1), 2 * _share(p), _share(p)),
+            "ring", "allreduce", ring.allreduce, _per_rank,
+            lambda p, _: _cost(2 * (p - 1), 2 * _share(p), _share(p)),
             "Patarasuk and Yuan 2009", commutative=True,
         ),
         _entry(
-            "recursive_doubling", "allreduce", doubling.allreduce, one,
+            "recursive_doubling", "allreduce", doubling.allreduce, _one,
             _doubling_cost,
             "Thakur, Rabenseifner and Gropp 2005",
         ),
         _entry(
-            "halving_doubling", "allreduce", halving.allreduce, lambda p: 1 << (p.bit_length() - 1),
+            "halving_doubling", "allreduce", halving.allreduce, lambda p, _: 1 << (p.bit_length() - 1),
             _halving_cost,
             "Rabenseifner 2004",
         ),
         _entry(
-            "circulant", "allreduce", circulant.allreduce, per_rank,
-            lambda p: _cost(2 * _lg(p), 2 * _share(p), _share(p)),
+            "circulant", "allreduce", circulant.allreduce, _per_rank,
+            lambda p, _: _cost(2 * _lg(p), 2 * _share(p), _share(p)),
             "Träff 2024 (arXiv 2410.14234)", commutative=True,
         ),
         _entry(
-            "double_tree", "allreduce", double_tree.allreduce, lambda p, segments: 2 * segments,
+            "double_tree", "allreduce", double_tree.allreduce, lambda p, at: 2 * at["segments"],
             _double_tree_cost,
             "Sanders, Speck and Träff 2009",
         ),
         _entry(
-            "chain", "allreduce", chain.allreduce, lambda p, segments: segments,
-            lambda p, segments: _chain_cost(p, segments, reduces=True) + _chain_cost(p, segments, reduces=False),
+            "chain", "allreduce", chain.allreduce, lambda p, at: at["segments"],
+            lambda p, at: _chain_cost(p, at["segments"], reduces=True) + _chain_cost(p, at["segments"], reduces=False),
             "Pješivac-Grbović et al. 2007",
         ),
         _entry(
-            "parameter_server", "allreduce", parameter_server.colocated, lambda p, servers: servers or p,
+            "parameter_server", "allreduce", parameter_server.colocated, lambda p, at: at["servers"] or p,
             _colocated_cost,
-            "Li et al. 2014; Jiang et al. 2020", commutative=True, sizes=lambda p, servers: servers <= p,
+            "Li et al. 2014; Jiang et al. 2020", commutative=True, sizes=lambda p, at: at["servers"] <= p,
         ),
         _entry(
-            "parameter_server_separate", "push_pull", parameter_server.separate, lambda p, servers: servers,
+            "parameter_server_separate", "push_pull", parameter_server.separate, lambda p, at: at["servers"],
             _separate_cost,
-            "Li et al. 2014", commutative=True, sizes=lambda p, servers: 1 <= servers < p,
+            "Li et al. 2014", commutative=True, sizes=lambda p, at: 1 <= at["servers"] < p,
         ),
         _entry(
-            "reduce_scatter_ring", "reduce_scatter", ring.reduce_scatter, per_rank,
-            lambda p: _cost(p - 1, _share(p), _share(p)),
+            "reduce_scatter_ring", "reduce_scatter", ring.reduce_scatter, _per_rank,
+            lambda p, _: _cost(p - 1, _share(p), _share(p)),
             "Patarasuk and Yuan 2009", commutative=True,
         ),
         _entry(
-            "reduce_scatter_circulant", "reduce_scatter", circulant.reduce_scatter, per_rank,
-            lambda p: _cost(_lg(p), _share(p), _share(p)),
+            "reduce_scatter_circulant", "reduce_scatter", circulant.reduce_scatter, _per_rank,
+            lambda p, _: _cost(_lg(p), _share(p), _share(p)),
             "Träff 2024 (arXiv 2410.14234)", commutative=True,
         ),
         _entry(
-            "reduce_scatter_pairwise", "reduce_scatter", pairwise.reduce_scatter, per_rank,
-            lambda p: _cost(p - 1, _share(p), _share(p)),
+            "reduce_scatter_pairwise", "reduce_scatter", pairwise.reduce_scatter, _per_rank,
+            lambda p, _: _cost(p - 1, _share(p), _share(p)),
             "Thakur, Rabenseifner and Gropp 2005", exact=False,
         ),
         _entry(
-            "allgather_ring", "allgather", ring.allgather, per_rank,
-            lambda p: _cost(p - 1, _share(p)),
+            "allgather_ring", "allgather", ring.allgather, _per_rank,
+            lambda p, _: _cost(p - 1, _share(p)),
             "Chan et al. 2007",
         ),
         _entry(
-            "allgather_bruck", "allgather", circulant.allgather, per_rank,
-            lambda p: _cost(_lg(p), _share(p)),
+            "allgather_bruck", "allgather", circulant.allgather, _per_rank,
+            lambda p, _: _cost(_lg(p), _share(p)),
             "Bruck et al. 1997",
         ),
         _entry(
-            "broadcast_linear", "broadcast", linear.broadcast, one,
-            lambda p, root: _cost(p - 1, p - 1),
+            "broadcast_linear", "broadcast", linear.broadcast, _one,
+            lambda p, _: _cost(p - 1, p - 1),
             "Chan et al. 2007",
         ),
         _entry(
-            "broadcast_binomial", "broadcast", tree.broadcast, one,
-            lambda p, root: _cost(_lg(p), _lg(p)),
+            "broadcast_binomial", "broadcast", tree.broadcast, _one,
+            lambda p, _: _cost(_lg(p), _lg(p)),
             "Thakur, Rabenseifner and Gropp 2005",
         ),
         _entry(
-            "broadcast_chain", "broadcast", chain.broadcast, lambda p, root, segments: segments,
-            lambda p, root, segments: _chain_cost(p, segments, reduces=False),
+            "broadcast_chain", "broadcast", chain.broadcast, lambda p, at: at["segments"],
+            lambda p, at: _chain_cost(p, at["segments"], reduces=False),
             "Pješivac-Grbović et al. 2007",
         ),
         _entry(
-            "broadcast_scatter_allgather", "broadcast", combine.broadcast_scatter_allgather, per_rank,
-            lambda p, root: _cost(2 * _lg(p), 2 * _share(p)),
+            "broadcast_scatter_allgather", "broadcast", combine.broadcast_scatter_allgather, _per_rank,
+            lambda p, _: _cost(2 * _lg(p), 2 * _share(p)),
             "van de Geijn 1994",
         ),
         _entry(
-            "reduce_linear", "reduce", linear.reduce, one,
-            lambda p, root: _cost(p - 1, p - 1, p - 1),
+            "reduce_linear", "reduce", linear.reduce, _one,
+            lambda p, _: _cost(p - 1, p - 1, p - 1),
             "Chan et al. 2007",
         ),
         _entry(
-            "reduce_binomial", "reduce", tree.reduce, one,
-            lambda p, root: _cost(_lg(p), _lg(p), _lg(p)),
-            "Thakur, Rabenseifner and Gropp 2005", commutative=lambda root: root != 0,
+            "reduce_binomial", "reduce", tree.reduce, _one,
+            lambda p, _: _cost(_lg(p), _lg(p), _lg(p)),
+            "Thakur, Rabenseifner and Gropp 2005", commutative=lambda at: at["root"] != 0,
         ),
         _entry(
-            "reduce_chain", "reduce", chain.reduce, lambda p, root, segments: segments,
-            lambda p, root, segments: _chain_cost(p, segments, reduces=True),
-            "Pješivac-Grbović et al. 2007", commutative=lambda root, segments: root != 0,
+            "reduce_chain", "reduce", chain.reduce, lambda p, at: at["segments"],
+            lambda p, at: _chain_cost(p, at["segments"], reduces=True),
+            "Pješivac-Grbović et al. 2007", commutative=lambda at: at["root"] != 0,
         ),
         _entry(
-            "reduce_scatter_gather", "reduce", combine.reduce_scatter_gather, per_rank,
-            lambda p, root: _cost(2 * _lg(p), 2 * _share(p), _share(p)),
+            "reduce_scatter_gather", "reduce", combine.reduce_scatter_gather, _per_rank,
+            lambda p, _: _cost(2 * _lg(p), 2 * _share(p), _share(p)),
             "Rabenseifner 2004", commutative=True,
         ),
         _entry(
-            "alltoall_pairwise", "alltoall", pairwise.alltoall, lambda p: p * p,
-            lambda p: _cost(p - 1, _share(p)),
+            "alltoall_pairwise", "alltoall", pairwise.alltoall, lambda p, _: p * p,
+            lambda p, _: _cost(p - 1, _share(p)),
             "Thakur, Rabenseifner and Gropp 2005",
         ),
         _entry(
-            "alltoall_bruck", "alltoall", bruck.alltoall, lambda p: p * p,
-            lambda p: _cost(_lg(p), Fraction(sum(travel.bit_count() for travel in range(p)), p)),
+            "alltoall_bruck", "alltoall", bruck.alltoall, lambda p, _: p * p,
+            lambda p, _: _cost(_lg(p), Fraction(sum(travel.bit_count() for travel in range(p)), p)),
             "Bruck et al. 1997",
         ),
         _entry(
-            "barrier_dissemination", "barrier", dissemination.barrier, lambda p: 0,
-            lambda p: _cost(_lg(p), 0),
+            "barrier_dissemination", "barrier", dissemination.barrier, lambda p, _: 0,
+            lambda p, _: _cost(_lg(p), 0),
             "Hensgen, Finkel and Manber 1988",
         ),
     )
+    # fmt: on
     return MappingProxyType({entry.name: entry for entry in entries})

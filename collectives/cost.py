@@ -17,10 +17,8 @@ class Cost:
     reductions: Fraction = Fraction(0)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.messages + other.messages, self.volume + other.volume, self.reductions + other.reductions
-        )
+        return Cost(self.messages + other.messages, self.volume + other.volume, self.reductions + other.reductions)
 
     def seconds(self, nbytes: float, alpha: float, beta: float, gamma: float = 0.0) -> float:
-        """Seconds for ``nbytes`` bytes at ``alpha`` s per message, ``beta`` s per byte, ``gamma`` s per reduced byte."""
+        """Seconds at ``alpha`` s per message, ``beta`` s per byte and ``gamma`` s per reduced byte, n = ``nbytes``."""
         return float(self.messages) * alpha + (float(self.volume) * beta + float(self.reductions) * gamma) * nbytes

@@ -27,14 +27,31 @@ class Provable(Protocol):
     """What the prover asks of an algorithm: a catalogue entry has it, and so may anything else."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
     @property
-    def collective(self) -> str: ...
+    def collective(self) -> str:
+        """A name in ``contract.CONTRACTS``."""
+        ...
+
     @property
-    def commutative(self) -> bool: ...
-    def chunks(self, size: int) -> int: ...
-    def supports(self, size: int) -> bool: ...
-    def rounds(self, rank: int, size: int) -> Iterable[Round]: ...
+    def commutative(self) -> bool:
+        """Whether it may break rank order, so that the operation must commute."""
+        ...
+
+    def chunks(self, size: int) -> int:
+        """The number of chunks."""
+        ...
+
+    def supports(self, size: int) -> bool:
+        """Whether it works for this size."""
+        ...
+
+    def rounds(self, rank: int, size: int) -> Iterable[Round]:
+        """The rounds of one rank."""
+        ...
 
 
 class Term:
@@ -161,14 +178,16 @@ class _Run:
             for operation in mine:
                 if isinstance(operation, Send):
                     self._enlist(number, rank, operation.dest, operation.chunks)
-                    if sends.setdefault((rank, operation.dest), operation) is not operation:
+                    if (rank, operation.dest) in sends:
                         raise ScheduleError(f"rank {rank}, round {number}: two sends to rank {operation.dest} (law 2)")
+                    sends[rank, operation.dest] = operation
                 else:
                     self._enlist(number, rank, operation.source, operation.chunks)
-                    if recvs.setdefault((operation.source, rank), operation) is not operation:
+                    if (operation.source, rank) in recvs:
                         raise ScheduleError(
                             f"rank {rank}, round {number}: two receives from rank {operation.source} (law 2)"
                         )
+                    recvs[operation.source, rank] = operation
         self._compare(number, sends, recvs)
         return sends
 
@@ -186,7 +205,8 @@ class _Run:
             recv = recvs.get((source, dest))
             if recv is None:
                 raise ScheduleError(
-                    f"rank {dest}, round {number}: no receive meets the send of chunks {send.chunks!r} from rank {source}"
+                    f"rank {dest}, round {number}: no receive meets "
+                    f"the send of chunks {send.chunks!r} from rank {source}"
                 )
             if recv.chunks.spans != send.chunks.spans:
                 raise ScheduleError(
@@ -225,7 +245,7 @@ class _Run:
         mine = self.held[rank].get(chunk)
         here = f"rank {rank}, round {number}, chunk {chunk}"
         if mine is None:
-            raise ScheduleError(f"{here}: folds what comes from rank {recv.source} into nothing, it holds no such chunk")
+            raise ScheduleError(f"{here}: folds what comes from rank {recv.source} into nothing")
         if twice := mine.ranks & incoming.ranks:
             raise ScheduleError(
                 f"{here}: the contribution of {_ranks(twice)} is doubled: "
@@ -265,14 +285,16 @@ class _Run:
                     )
                 if self.contract.reduces and term and not (self.algorithm.commutative or term.in_rank_order):
                     raise ScheduleError(
-                        f"rank {rank}, {self._last_touch(rank, chunk)}, chunk {chunk}: {_label(self.algorithm)} claims to "
-                        f"keep rank order, but combines {term}: a wrong fold, or it needs a commutative operation"
+                        f"rank {rank}, {self._last_touch(rank, chunk)}, chunk {chunk}: {_label(self.algorithm)} claims "
+                        f"to keep rank order, but combines {term}: a wrong fold, or it needs a commutative operation"
                     )
 
     def _check_barrier(self) -> None:
         for rank, heard in enumerate(self.heard):
             if missing := ((1 << self.size) - 1) & ~heard:
-                raise ScheduleError(f"rank {rank}, after the last round: leaves the barrier unaware of {_ranks(missing)}")
+                raise ScheduleError(
+                    f"rank {rank}, after the last round: leaves the barrier unaware of {_ranks(missing)}"
+                )
 
     def _last_touch(self, rank: int, chunk: int) -> str:
         number = self.touched.get((rank, chunk))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain, zip_longest
+from itertools import chain, pairwise, zip_longest
 
 __all__ = [
     "INCOMING_FIRST",
@@ -97,9 +97,11 @@ class Chunks(Set[int]):
     def __repr__(self) -> str:
         return "{" + ", ".join(str(lo) if hi == lo + 1 else f"{lo}..{hi - 1}" for lo, hi in self.spans) + "}"
 
-    @classmethod
-    def _from_iterable(cls, it: Iterable[int]) -> Chunks:
-        return cls(it)
+    def __or__(self, other: Set[int]) -> Chunks:  # pyright: ignore[reportIncompatibleMethodOverride] - ints only
+        return Chunks((*self, *other))
+
+    def __and__(self, other: Set[int]) -> Chunks:  # pyright: ignore[reportIncompatibleMethodOverride] - ints only
+        return Chunks(index for index in self if index in other)
 
 
 def _spans(indices: list[int]) -> tuple[tuple[int, int], ...]:
@@ -165,7 +167,7 @@ def extents(count: int, chunks: int) -> tuple[tuple[int, int], ...]:
         raise ValueError(f"count and chunks must not be negative, got count={count}, chunks={chunks}")
     base, longer = divmod(count, chunks) if chunks else (0, 0)
     starts = [base * index + min(index, longer) for index in range(chunks + 1)]
-    return tuple(zip(starts, starts[1:], strict=False))
+    return tuple(pairwise(starts))
 
 
 # --- combinators: schedules in, a schedule out ------------------------------------------------------------------

@@ -27,7 +27,7 @@ def reduce_scatter_gather(rank: int, size: int, *, root: int = 0) -> Iterator[Ro
     """Reduce-scatter along a circulant graph, then gather along a binomial tree.
 
     Rounds: 2*q
-    Bytes per rank: 2*(p - 1)/p - (1/p if p > 1 else 0)
+    Bytes per rank: (p - 1 + max(p - 2**(q - 1), 2**(q - 2)))/p if p > 1 else 0
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only

@@ -27,4 +27,4 @@ def allreduce(rank: int, size: int) -> Iterator[Round]:
     Order: any operation
     Source: Thakur, Rabenseifner and Gropp (2005), section 4.5
     """
-    yield from fold_extras(_core, chunks=lambda power: 1)(rank, size)
+    yield from fold_extras(_core, chunks=lambda _: 1)(rank, size)

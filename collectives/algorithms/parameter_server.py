@@ -46,7 +46,7 @@ def separate(rank: int, size: int, *, servers: int = 1) -> Iterator[Round]:
     """
     workers = size - servers
 
-    def push(rank: int, size: int) -> Iterator[Round]:
+    def push(rank: int, _: int) -> Iterator[Round]:
         steps = max(workers, servers)
         for step in range(steps):
             if rank < workers:
