@@ -1,0 +1,5 @@
+"""d"""
+
+
+def command() -> None:
+    """doc"""
