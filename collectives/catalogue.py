@@ -218,6 +218,11 @@ def _double_tree_cost(p: int, at: Parameters) -> Cost:
     return _cost(steps, Fraction(steps, 2 * segments), Fraction(p - 1, 2) if p <= 3 else Fraction(steps, 4 * segments))
 
 
+def _pairwise_reduce_cost(p: int, _: Parameters) -> Cost:
+    # Until the distance passes half of the ranks, some rank has a neighbour on either side: two chunks in one round.
+    return _cost(p - 1, Fraction(p - 1 + (p - 1) // 2, p), Fraction(p - 1 + max(p - 2, 0) // 2, p))
+
+
 def _colocated_cost(p: int, at: Parameters) -> Cost:
     shards = at["servers"] or p
     return _cost(2 * (p - 1), Fraction(2 * (p - 1), shards), Fraction(p - 1, shards))
@@ -304,8 +309,8 @@ def _register() -> Mapping[str, Algorithm]:
         ),
         _entry(
             "reduce_scatter_pairwise", "reduce_scatter", pairwise.reduce_scatter, _per_rank,
-            lambda p, _: _cost(p - 1, _share(p), _share(p)),
-            "Thakur, Rabenseifner and Gropp 2005", exact=False,
+            _pairwise_reduce_cost,
+            "Thakur, Rabenseifner and Gropp 2005",
         ),
         _entry(
             "allgather_ring", "allgather", ring.allgather, _per_rank,

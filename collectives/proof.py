@@ -8,7 +8,7 @@ will evaluate at each rank. It raises ``ScheduleError``; it never returns a verd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeVar
@@ -85,7 +85,8 @@ class Proof:
     """What was found while a schedule was proven right.
 
     ``bytes_per_rank`` and ``reductions`` are the bytes sent and reduced by the busiest rank, in units of n (multiply
-    by the vector's bytes). ``critical_path`` is the longest path of each term by itself: messages, bytes, reductions.
+    by the vector's bytes). ``critical_path`` is the longest path of each term by itself: messages, bytes, reductions;
+    where a rank has several sends or receives in one round it bounds that path from below.
     ``expressions[rank][chunk]`` is the term that each rank holds of its final chunks.
     """
 
@@ -257,17 +258,20 @@ class _Run:
         """A message starts when both its ranks are in the round; a port carries one message at a time."""
         before, after = self.path, list(self.path)
         for rank, mine in enumerate(operations):
-            if not mine:
-                continue
-            sends = [(before[op.dest], len(op.chunks)) for op in mine if isinstance(op, Send)]
-            recvs = [(before[op.source], len(op.chunks)) for op in mine if isinstance(op, Recv)]
-            folds = sum(len(op.chunks) for op in mine if isinstance(op, Recv) and op.fold is not OVERWRITE)
-            hops, volume, folded = before[rank]
-            for port in (sends, recvs):
-                if port:
-                    hops = max(hops, before[rank][0] + 1, *(peer[0] + 1 for peer, _ in port))
-                    volume = max(volume, *(_port(before[rank][1], [(peer[1], size) for peer, size in port])))
-                    folded = max(folded, *(peer[2] for peer, _ in port))
+            start = hops, volume, folded = before[rank]
+            out_load = in_load = folds = 0
+            for operation in mine:
+                load = len(operation.chunks)
+                if isinstance(operation, Send):
+                    peer = before[operation.dest]
+                    out_load = ready = max(out_load, peer[1] - start[1]) + load
+                else:
+                    peer = before[operation.source]
+                    in_load = ready = max(in_load, peer[1] - start[1]) + load
+                    folds += load if operation.fold is not OVERWRITE else 0
+                hops = max(hops, start[0] + 1, peer[0] + 1)
+                volume = max(volume, start[1] + ready)
+                folded = max(folded, peer[2])
             after[rank] = (hops, volume, folded + folds)
         self.path = after
 
@@ -319,12 +323,6 @@ class _Run:
             critical_path=Cost(Fraction(hops), volume * unit, folded * unit),
             expressions=final,
         )
-
-
-def _port(mine: int, messages: list[tuple[int, int]]) -> Iterator[int]:
-    """Earliest ends of one port's messages: each after its partner is there, and all of them one after another."""
-    yield from (max(mine, peer) + size for peer, size in messages)
-    yield max(mine, min(peer for peer, _ in messages)) + sum(size for _, size in messages)
 
 
 def _special(algorithm: Provable, size: int) -> int:

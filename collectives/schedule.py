@@ -64,18 +64,19 @@ class Chunks(Set[int]):
     ((0, 3), (5, 6))
     """
 
-    __slots__ = ("spans",)
+    __slots__ = ("_length", "spans")
     spans: tuple[tuple[int, int], ...]
 
     def __init__(self, indices: int | Iterable[int]) -> None:
-        if isinstance(indices, Chunks):
-            self.spans = indices.spans
-        elif isinstance(indices, int):
+        if isinstance(indices, int):
             self.spans = ((indices, indices + 1),)
+        elif isinstance(indices, Chunks):
+            self.spans = indices.spans
         elif isinstance(indices, range) and indices.step == 1:
             self.spans = ((indices.start, indices.stop),) if indices else ()
         else:
             self.spans = _spans(sorted(set(indices)))
+        self._length = sum([hi - lo for lo, hi in self.spans])
         if self.spans and self.spans[0][0] < 0:
             raise ScheduleError(f"chunk {self.spans[0][0]} is negative; chunk indices count from 0")
 
@@ -83,7 +84,7 @@ class Chunks(Set[int]):
         return chain.from_iterable(range(lo, hi) for lo, hi in self.spans)
 
     def __len__(self) -> int:
-        return sum(hi - lo for lo, hi in self.spans)
+        return self._length
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and any(lo <= index < hi for lo, hi in self.spans)
