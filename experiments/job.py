@@ -1,0 +1,115 @@
+"""The MPI job that a measurement runs in: its clock, its library, whether cores are short, and a barrier of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from collectives import catalogue
+from collectives.executors.interpreted import Interpreted
+from collectives.executors.plan import lower
+from experiments.machine import oversubscribed
+
+__all__ = ["BARRIER_CLOCK", "SHARED_CLOCK", "Job", "library_name"]
+
+SHARED_CLOCK = "last exit - first entry (all ranks read one clock)"
+BARRIER_CLOCK = "longest local time after a barrier (the ranks' clocks are not synchronised)"
+
+_MOST_CPUS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all ranks of ``comm`` know alike.
+
+    ``clock`` says how long a sample is (SHARED_CLOCK or BARRIER_CLOCK). ``oversubscribed``: on some host there are
+    more ranks than cores. ``timer_overhead``: median seconds between two looks at the clock with nothing between.
+    ``barrier`` is the dissemination barrier of the catalogue on a communicator of its own, so that the MPI library's
+    way of leaving its barrier cannot favour one contestant.
+    """
+
+    comm: MPI.Intracomm
+    library: str
+    hosts: int
+    clock: str
+    oversubscribed: bool
+    timer_overhead: float
+    barrier: Callable[[], None]
+
+    @classmethod
+    def survey(cls, comm: MPI.Intracomm) -> Job:
+        """Find all that out; collective over ``comm``. Cost: three small collectives and about 1 ms."""
+        clocks = _clocks(comm)
+        return cls(
+            comm=comm,
+            library=library_name(MPI.Get_library_version()),
+            hosts=len(clocks),
+            clock=SHARED_CLOCK if len(clocks) == 1 else BARRIER_CLOCK,
+            oversubscribed=_short_of_cores(comm),
+            timer_overhead=_timer_overhead(),
+            barrier=_barrier(comm),
+        )
+
+    @property
+    def shared_clock(self) -> bool:
+        """Whether times of different ranks may be compared."""
+        return self.clock == SHARED_CLOCK
+
+    def describe(self) -> dict[str, Any]:
+        """For the ``environment`` object."""
+        return {
+            "ranks": self.comm.size,
+            "library": self.library,
+            "hosts": self.hosts,
+            "clock": self.clock,
+            "oversubscribed": self.oversubscribed,
+            "timer_overhead_seconds": self.timer_overhead,
+        }
+
+
+def library_name(text: str) -> str:
+    """Name and version from what MPI_Get_library_version says: ``"Open MPI 5.0.11"``, ``"MPICH 4.3.0"``."""
+    first = text.strip().splitlines()[0] if text.strip() else "an unknown MPI"
+    found = re.match(r"(Open MPI|MPICH|MVAPICH|Intel\(R\) MPI)\D*?(\d[\w.]*)", first)
+    return f"{found[1]} {found[2]}" if found else first[:60]
+
+
+def _clocks(comm: MPI.Intracomm) -> set[bytes]:
+    """Which clocks the ranks read: CLOCK_MONOTONIC is one clock for all that booted together and share its offset."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    offset = os.readlink("/proc/self/ns/time") if Path("/proc/self/ns/time").exists() else ""
+    mine = np.frombuffer(hashlib.sha256(boot + offset.encode()).digest(), np.uint8)
+    table = np.empty((comm.size, mine.size), np.uint8)
+    comm.Allgather(mine, table)
+    return {row.tobytes() for row in table}
+
+
+def _short_of_cores(comm: MPI.Intracomm) -> bool:
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    mask = np.zeros(_MOST_CPUS, np.uint8)
+    mask[list(os.sched_getaffinity(0))] = 1
+    node.Allreduce(MPI.IN_PLACE, mask, MPI.MAX)  # a launcher may have bound each rank to a core of its own
+    short = np.array([oversubscribed(node.size, set(np.flatnonzero(mask).tolist()))], np.uint8)
+    node.Free()
+    comm.Allreduce(MPI.IN_PLACE, short, MPI.MAX)
+    return bool(short[0])
+
+
+def _timer_overhead() -> float:
+    clock = time.perf_counter_ns
+    return float(np.median([-(clock() - clock()) for _ in range(1000)])) * 1e-9
+
+
+def _barrier(comm: MPI.Intracomm) -> Callable[[], None]:
+    executor = Interpreted(comm.Dup())
+    plan = lower(catalogue.get("barrier_dissemination"), comm.rank, comm.size, lambda chunk: (0, chunk, chunk))
+    return lambda: executor.run(plan, ())
