@@ -67,6 +67,16 @@ class Algorithm:
         return f"{self.name}:{','.join(chosen)}" if chosen else self.name
 
     @property
+    def facts(self) -> dict[str, str]:
+        """The fields of the function's docstring (Rounds, Bytes per rank, Reductions, Sizes, Order, Source).
+
+        The first three are Python expressions in p, k (segments or servers), q = ⌈lg p⌉ and f = ⌊lg p⌋, in units of n
+        where they count bytes; tests evaluate them and compare with what the prover derives.
+        """
+        fields = (line.partition(": ") for line in inspect.cleandoc(self.function.__doc__ or "").splitlines())
+        return {name: value for name, colon, value in fields if colon and name[:1].isupper()}
+
+    @property
     def commutative(self) -> bool:
         """Whether the operation must be commutative (the schedule does not keep rank order for every size)."""
         needs = self.needs_commutative

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import pickle
-import re
 from fractions import Fraction
 
 import pytest
@@ -17,11 +16,6 @@ from collectives.schedule import Recv, Send
 
 EVERY = [catalogue.get(name) for name in catalogue.names()]
 FIELDS = ("Rounds", "Bytes per rank", "Reductions", "Sizes", "Order", "Source")
-
-
-def facts(algorithm: catalogue.Algorithm) -> dict[str, str] | None:
-    document = inspect.getdoc(algorithm.function)
-    return None if document is None else dict(re.findall(r"^([A-Z][a-z ]+): (.*)$", document, re.MULTILINE))
 
 
 def stated(text: str, algorithm: catalogue.Algorithm, size: int) -> Fraction:
@@ -60,9 +54,7 @@ def test_each_building_block_has_a_latency_optimal_and_a_bandwidth_optimal_form(
     ids=str,
 )
 def test_docstrings_state_what_the_schedule_does(algorithm: catalogue.Algorithm, size: int) -> None:
-    documented = facts(algorithm)
-    if documented is None:
-        pytest.fail(f"{algorithm} has no docstring")
+    documented = algorithm.facts
     assert set(FIELDS) <= set(documented), f"{algorithm}: fields missing in the docstring"
     found = proof.prove(algorithm, size)
     assert found.rounds == stated(documented["Rounds"], algorithm, size)
@@ -72,8 +64,7 @@ def test_docstrings_state_what_the_schedule_does(algorithm: catalogue.Algorithm,
 
 @pytest.mark.parametrize("algorithm", EVERY, ids=str)
 def test_docstrings_agree_with_the_prover_on_rank_order(algorithm: catalogue.Algorithm) -> None:
-    documented = facts(algorithm)
-    assert documented is not None
+    documented = algorithm.facts
     keeps = all(proof.prove(algorithm, size).in_rank_order for size in range(1, 17) if algorithm.supports(size))
     assert algorithm.commutative is not keeps
     expected = (
