@@ -286,7 +286,7 @@ def fold_extras(core: Schedule, chunks: Callable[[int], int]) -> Schedule:
 
     In each pair the even rank hands its whole vector to the odd one, which plays in the core, and gets the result
     back. Pairs are neighbours, so rank order is kept. ``chunks(2^f)`` is the core's chunk count; two rounds more.
-    Source: Rabenseifner, "Optimization of Collective Reduction Operations" (2004), section 4.
+    Source: Rabenseifner, "Optimization of Collective Reduction Operations" (2004).
     """
 
     def folded(rank: int, size: int) -> Iterator[Round]:

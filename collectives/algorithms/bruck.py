@@ -17,7 +17,7 @@ def alltoall(rank: int, size: int) -> Iterator[Round]:
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Bruck et al., "Efficient algorithms for all-to-all communications" (1997), section 3
+    Source: Bruck et al., "Efficient algorithms for all-to-all communications" (1997)
     """
     step = 1
     while step < size:

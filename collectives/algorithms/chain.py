@@ -25,7 +25,7 @@ def reduce(rank: int, size: int, *, root: int = 0, segments: int = 8) -> Iterato
     Reductions: 1 if p > 1 else 0
     Sizes: any
     Order: any operation for root 0, commutative operations only for other roots
-    Source: Pješivac-Grbović et al., "Performance analysis of MPI collective operations" (2007), section 3
+    Source: Pješivac-Grbović et al., "Performance analysis of MPI collective operations" (2007)
     """
     yield from rooted(pipeline(_reduce, segments), root)(rank, size) if size > 1 else ()
 
@@ -38,7 +38,7 @@ def broadcast(rank: int, size: int, *, root: int = 0, segments: int = 8) -> Iter
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Pješivac-Grbović et al. (2007), section 3
+    Source: Pješivac-Grbović et al. (2007)
     """
     whole = pipeline(mirror(_reduce, OVERWRITE), segments)
     yield from rooted(whole, root)(rank, size) if size > 1 else ()
@@ -52,7 +52,7 @@ def allreduce(rank: int, size: int, *, segments: int = 8) -> Iterator[Round]:
     Reductions: 1 if p > 1 else 0
     Sizes: any
     Order: any operation
-    Source: Pješivac-Grbović et al. (2007), section 3
+    Source: Pješivac-Grbović et al. (2007)
     """
     yield from reduce(rank, size, segments=segments)
     yield from broadcast(rank, size, segments=segments)

@@ -21,7 +21,7 @@ def allgather(rank: int, size: int) -> Iterator[Round]:
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Bruck et al., "Efficient algorithms for all-to-all communications" (1997), section 4
+    Source: Bruck et al., "Efficient algorithms for all-to-all communications" (1997)
     """
     distance = 1
     while distance < size:
@@ -39,7 +39,7 @@ def reduce_scatter(rank: int, size: int) -> Iterator[Round]:
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only
-    Source: Träff, "Optimal, non-pipelined reduce-scatter and allreduce algorithms" (arXiv 2410.14234), section 2
+    Source: Träff, "Optimal, non-pipelined reduce-scatter and allreduce algorithms" (arXiv 2410.14234)
     """
     yield from mirror(allgather)(rank, size)
 
@@ -52,7 +52,7 @@ def allreduce(rank: int, size: int) -> Iterator[Round]:
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only
-    Source: Träff (arXiv 2410.14234), section 2
+    Source: Träff (arXiv 2410.14234)
     """
     yield from reduce_scatter(rank, size)
     yield from allgather(rank, size)

@@ -31,6 +31,6 @@ def reduce_scatter_gather(rank: int, size: int, *, root: int = 0) -> Iterator[Ro
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only
-    Source: Rabenseifner (2004), section 4, with Träff's reduce-scatter
+    Source: Rabenseifner (2004), with Träff's reduce-scatter
     """
     yield from rooted(then(circulant.reduce_scatter, mirror(tree.scatter, OVERWRITE)), root)(rank, size)

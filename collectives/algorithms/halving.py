@@ -31,7 +31,7 @@ def allreduce(rank: int, size: int) -> Iterator[Round]:
     Reductions: (p - 1)/p if p == 2**q else (2**f - 1)/2**f + 1
     Sizes: any (the extra ranks beyond a power of two are folded into their neighbours)
     Order: any operation
-    Source: Rabenseifner, "Optimization of Collective Reduction Operations" (2004), section 4
+    Source: Rabenseifner, "Optimization of Collective Reduction Operations" (2004)
     """
     core = then(_reduce_scatter, mirror(_reduce_scatter, OVERWRITE))
     yield from fold_extras(core, chunks=lambda power: power)(rank, size)

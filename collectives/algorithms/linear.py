@@ -17,7 +17,7 @@ def reduce(rank: int, size: int, *, root: int = 0) -> Iterator[Round]:
     Reductions: p - 1
     Sizes: any
     Order: any operation
-    Source: Chan et al., "Collective communication" (2007), section 3
+    Source: Chan et al., "Collective communication" (2007)
     """
     for source in (*range(root - 1, -1, -1), *range(root + 1, size)):
         if rank == root:
@@ -34,7 +34,7 @@ def broadcast(rank: int, size: int, *, root: int = 0) -> Iterator[Round]:
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Chan et al., "Collective communication" (2007), section 3
+    Source: Chan et al., "Collective communication" (2007)
     """
     yield from mirror(lambda rank, size: reduce(rank, size, root=root), OVERWRITE)(rank, size)
 
@@ -47,7 +47,7 @@ def allreduce(rank: int, size: int) -> Iterator[Round]:
     Reductions: p - 1
     Sizes: any
     Order: any operation
-    Source: Chan et al., "Collective communication" (2007), section 3
+    Source: Chan et al., "Collective communication" (2007)
     """
     yield from reduce(rank, size)
     yield from broadcast(rank, size)

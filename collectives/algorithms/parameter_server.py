@@ -21,7 +21,7 @@ def colocated(rank: int, size: int, *, servers: int = 0) -> Iterator[Round]:
     Sizes: p >= servers
     Order: commutative operations only
     Source: Li et al., "Scaling distributed machine learning with the parameter server" (2014); sharding as in
-    Jiang et al., "A unified architecture for accelerating distributed DNN training" (BytePS, 2020), section 3
+    Jiang et al., "A unified architecture for accelerating distributed DNN training" (BytePS, 2020)
     """
 
     def push(rank: int, size: int) -> Iterator[Round]:
@@ -42,7 +42,7 @@ def separate(rank: int, size: int, *, servers: int = 1) -> Iterator[Round]:
     Reductions: (p - k - 1)/k
     Sizes: p > servers
     Order: commutative operations only
-    Source: Li et al. (2014), section 3
+    Source: Li et al. (2014)
     """
     workers = size - servers
 

@@ -26,7 +26,7 @@ def reduce_scatter(rank: int, size: int) -> Iterator[Round]:
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only
-    Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009), section 4
+    Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009)
     """
     left, right = (rank - 1) % size, (rank + 1) % size
     for step in range(1, size):
@@ -41,7 +41,7 @@ def allgather(rank: int, size: int) -> Iterator[Round]:
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Chan et al., "Collective communication: theory, practice, and experience" (2007), section 4.1
+    Source: Chan et al., "Collective communication: theory, practice, and experience" (2007)
     """
     left, right = (rank - 1) % size, (rank + 1) % size
     for step in range(size - 1):
@@ -56,7 +56,7 @@ def allreduce(rank: int, size: int) -> Iterator[Round]:
     Reductions: (p - 1)/p
     Sizes: any
     Order: commutative operations only
-    Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009), section 4
+    Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009)
     """
     yield from reduce_scatter(rank, size)
     yield from allgather(rank, size)

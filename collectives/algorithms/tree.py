@@ -69,7 +69,7 @@ def scatter(rank: int, size: int) -> Iterator[Round]:
     Reductions: 0
     Sizes: any
     Order: nothing is combined
-    Source: Chan et al., "Collective communication" (2007), section 3
+    Source: Chan et al., "Collective communication" (2007)
     """
     distance = 1 << (size - 1).bit_length() >> 1
     while distance:
