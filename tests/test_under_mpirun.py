@@ -1,0 +1,25 @@
+"""Runs tests/mpi on real ranks, one launch a size; CIRANDA_TEST_MPI chooses the MPI, as `make test MPI=mpich` does."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).with_name("mpi")
+SIZES = (1, 2, 3, 4, 5, 7, 8)
+LIMIT = 540.0
+
+
+@pytest.mark.timeout(LIMIT + 60)
+@pytest.mark.parametrize("ranks", SIZES)
+def test_all_of_tests_mpi_passes_on(ranks: int, under_mpirun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRANDA_TEST_RANKS", str(ranks))
+    captured = under_mpirun(ranks, TESTS, "-q", timeout=LIMIT)
+    under_mpirun.show(f"{os.environ.get('CIRANDA_TEST_MPI', 'openmpi')}, {ranks} ranks")
+    if captured.code != 0:
+        texts = under_mpirun.texts()
+        telling = {rank: text for rank, text in texts.items() if "[rank " in text} or texts
+        said = "\n\n".join(f"--- rank {rank} ---\n{text[-20_000:]}" for rank, text in telling.items())
+        pytest.fail(
+            f"exit code {captured.code} on {ranks} ranks\n{captured.stderr}{captured.stdout}\n{said}", pytrace=False
+        )
