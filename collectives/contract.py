@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["CONTRACTS", "Contract", "Holding"]
+__all__ = ["CONTRACTS", "Contract", "Holding", "special"]
 
 Holding = Callable[[int, int, int, int], Iterable[int]]
 """``(rank, size, chunks, special) -> chunk indices``; ``special`` is the root, or the number of workers."""
+
+
+def special(collective: str, size: int, parameters: Mapping[str, int]) -> int:
+    """The root, or how many ranks are workers, of an algorithm with these parameters."""
+    return size - parameters["servers"] if collective == "push_pull" else parameters.get("root", 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from fractions import Fraction
 from typing import Protocol, TypeVar
 
 from collectives.blocking import check_blocking
-from collectives.contract import CONTRACTS
+from collectives.contract import CONTRACTS, special
 from collectives.cost import Cost
+from collectives.matching import Edge, check_lengths, match
 from collectives.schedule import INCOMING_FIRST, OVERWRITE, Chunks, Recv, Round, ScheduleError, Send
 
 __all__ = ["Proof", "Provable", "Term", "prove"]
@@ -110,7 +111,7 @@ def prove(algorithm: Provable, size: int, *, blocking: bool = False) -> Proof:
     if not algorithm.supports(size):
         raise ValueError(f"{_label(algorithm)} does not work for {size} ranks")
     schedule = [list(algorithm.rounds(rank, size)) for rank in range(size)]
-    _same_length(schedule)
+    check_lengths(schedule)
     run = _Run(algorithm, size)
     for number in range(len(schedule[0])):
         run.play(number, [rounds[number] for rounds in schedule])
@@ -124,22 +125,13 @@ def _label(algorithm: Provable) -> str:
     return getattr(algorithm, "label", algorithm.name)
 
 
-def _same_length(schedule: list[list[Round]]) -> None:
-    for rank, rounds in enumerate(schedule):
-        if len(rounds) != len(schedule[0]):
-            raise ScheduleError(
-                f"rank {rank} has {len(rounds)} rounds but rank 0 has {len(schedule[0])}: "
-                f"from round {min(len(rounds), len(schedule[0]))} on one of them is missing (law 3)"
-            )
-
-
 class _Run:
     """The state of all ranks between two rounds."""
 
     def __init__(self, algorithm: Provable, size: int) -> None:
         self.algorithm, self.size, self.chunks = algorithm, size, algorithm.chunks(size)
         self.contract = CONTRACTS[algorithm.collective]
-        self.special = _special(algorithm, size)
+        self.special = special(algorithm.collective, size, getattr(algorithm, "parameters", {}))
         self.held = [self._brought(rank) for rank in range(size)]
         self.wanted = self._wanted()
         self.heard = [1 << rank for rank in range(size)]
@@ -161,8 +153,8 @@ class _Run:
 
     def play(self, number: int, operations: list[Round]) -> None:
         """One round: match sends to receives, then commit all receives on the state at the start of the round."""
-        messages = self._match(number, operations)
-        parcels = {edge: self._parcel(number, edge, send.chunks) for edge, send in messages.items()}
+        messages = match(number, operations, self.chunks)
+        parcels = {edge: self._parcel(number, edge, send.chunks) for edge, (send, _) in messages.items()}
         self._advance_paths(operations)
         before = list(self.heard)
         for rank, mine in enumerate(operations):
@@ -172,56 +164,7 @@ class _Run:
                     self._commit(number, rank, operation, parcels[operation.source, rank])
         self.messages += len(messages)
 
-    def _match(self, number: int, operations: list[Round]) -> dict[tuple[int, int], Send]:
-        sends: dict[tuple[int, int], Send] = {}
-        recvs: dict[tuple[int, int], Recv] = {}
-        for rank, mine in enumerate(operations):
-            for operation in mine:
-                if isinstance(operation, Send):
-                    self._enlist(number, rank, operation.dest, operation.chunks)
-                    if (rank, operation.dest) in sends:
-                        raise ScheduleError(f"rank {rank}, round {number}: two sends to rank {operation.dest} (law 2)")
-                    sends[rank, operation.dest] = operation
-                else:
-                    self._enlist(number, rank, operation.source, operation.chunks)
-                    if (operation.source, rank) in recvs:
-                        raise ScheduleError(
-                            f"rank {rank}, round {number}: two receives from rank {operation.source} (law 2)"
-                        )
-                    recvs[operation.source, rank] = operation
-        self._compare(number, sends, recvs)
-        return sends
-
-    def _enlist(self, number: int, rank: int, peer: int, chunks: Chunks) -> None:
-        if not 0 <= peer < self.size or peer == rank:
-            raise ScheduleError(f"rank {rank}, round {number}: its partner {peer} is not another of {self.size} ranks")
-        if chunks.spans and chunks.spans[-1][1] > self.chunks:
-            last = chunks.spans[-1][1] - 1
-            raise ScheduleError(f"rank {rank}, round {number}: chunk {last} is not one of the {self.chunks} chunks")
-
-    def _compare(
-        self, number: int, sends: Mapping[tuple[int, int], Send], recvs: Mapping[tuple[int, int], Recv]
-    ) -> None:
-        for (source, dest), send in sends.items():
-            recv = recvs.get((source, dest))
-            if recv is None:
-                raise ScheduleError(
-                    f"rank {dest}, round {number}: no receive meets "
-                    f"the send of chunks {send.chunks!r} from rank {source}"
-                )
-            if recv.chunks.spans != send.chunks.spans:
-                raise ScheduleError(
-                    f"rank {dest}, round {number}: expects chunks {recv.chunks!r} from rank {source}, "
-                    f"which sends chunks {send.chunks!r}"
-                )
-        for (source, dest), recv in recvs.items():
-            if (source, dest) not in sends:
-                raise ScheduleError(
-                    f"rank {dest}, round {number}: waits for chunks {recv.chunks!r} from rank {source}, "
-                    f"and rank {source} sends it nothing in this round"
-                )
-
-    def _parcel(self, number: int, edge: tuple[int, int], chunks: Chunks) -> list[Term]:
+    def _parcel(self, number: int, edge: Edge, chunks: Chunks) -> list[Term]:
         source, dest = edge
         held = self.held[source]
         self.sent[source] += len(chunks)
@@ -323,12 +266,6 @@ class _Run:
             critical_path=Cost(Fraction(hops), volume * unit, folded * unit),
             expressions=final,
         )
-
-
-def _special(algorithm: Provable, size: int) -> int:
-    """The root, or how many ranks are workers."""
-    parameters: Mapping[str, int] = getattr(algorithm, "parameters", {})
-    return size - parameters["servers"] if algorithm.collective == "push_pull" else parameters.get("root", 0)
 
 
 def _ranks(mask: int) -> str:
