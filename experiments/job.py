@@ -21,8 +21,11 @@ from experiments.machine import oversubscribed
 
 __all__ = ["BARRIER_CLOCK", "SHARED_CLOCK", "Job", "library_name"]
 
-SHARED_CLOCK = "last exit - first entry (all ranks read one clock)"
-BARRIER_CLOCK = "longest local time after a barrier (the ranks' clocks are not synchronised)"
+SHARED_CLOCK = "shared"
+"""All ranks read one clock, and a sample lasts from the first entry to the last exit."""
+
+BARRIER_CLOCK = "barrier"
+"""The ranks' clocks are not synchronised, and a sample lasts as long as the longest local time after a barrier."""
 
 _MOST_CPUS = 8192
 

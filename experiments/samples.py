@@ -1,0 +1,130 @@
+"""From raw samples to records, and the folder that holds both.
+
+A results folder: ``samples.jsonl`` (one JSON object a sample, warm-up included and marked), ``results.json`` (the
+records and the environment), ``environment.json``, and the profiles that predictions were made from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectives.profile import Profile
+from experiments.records import NATIVE, Record, bandwidths, document
+from experiments.statistics import median, median_ratio
+
+__all__ = ["read", "summarise", "write_folder"]
+
+EXECUTOR = "interpreted"
+
+
+class _Key(NamedTuple):
+    algorithm: str
+    ranks: int
+    nbytes: int
+    dtype: str
+    op: str
+    in_place: bool
+
+
+@dataclass(slots=True)
+class _Pile:
+    """The samples of one cell that are no warm-up."""
+
+    seconds: list[float] = field(default_factory=list[float])
+    local: list[list[int]] = field(default_factory=list[list[int]])
+    launches: set[int] = field(default_factory=set[int])
+    wrong: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    oversubscribed: bool = False
+    clock: str = ""
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        self.seconds.append(line["seconds"])
+        self.local.append([leave - enter for enter, leave in zip(line["enter_ns"], line["exit_ns"], strict=True)])
+        self.launches.add(line["launch"])
+        self.oversubscribed, self.clock = line["oversubscribed"], line["clock"]
+
+    def rank_means(self) -> NDArray[np.float64]:
+        """Seconds that each rank spent in the call on average."""
+        return np.asarray(self.local, dtype=np.float64).mean(axis=0) * 1e-9
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of ``samples.jsonl``; a last line that a killed launch left unfinished is passed over."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def summarise(lines: Iterable[Mapping[str, Any]], library: str) -> list[Record]:
+    """One record for each cell that has samples: medians, intervals and the ratio to the native library.
+
+    Samples of all launches count alike. Ordered by ranks, dtype, operation, size, and then native first.
+    """
+    piles: dict[_Key, _Pile] = defaultdict(_Pile)
+    for line in lines:
+        pile = piles[_Key(*(line[name] for name in _Key._fields))]
+        # Each visit says on all its lines how many elements were wrong, so one line stands for the visit.
+        pile.wrong[line["launch"], line["visit"]] = line["wrong"]
+        if not line["warmup"]:
+            pile.add(line)
+    keys = sorted((key for key, pile in piles.items() if pile.seconds), key=_place)
+    return [_record(key, piles[key], piles.get(key._replace(algorithm=NATIVE)), library) for key in keys]
+
+
+def write_folder(
+    folder: Path, records: Sequence[Record], environment: Mapping[str, Any], profiles: Mapping[int, Profile]
+) -> None:
+    """Write all but the samples, which are there already, into a folder that exists."""
+    _write_json(folder / "results.json", document(records, environment))
+    _write_json(folder / "environment.json", environment)
+    for ranks, profile in profiles.items():
+        profile.save(folder / f"profile-{ranks}.json")
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _place(key: _Key) -> tuple[object, ...]:
+    return key.ranks, key.dtype, key.op, key.in_place, key.nbytes, key.algorithm != NATIVE, key.algorithm
+
+
+def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str) -> Record:
+    time = median(pile.seconds)
+    means = pile.rank_means()
+    algbw, busbw = bandwidths("allreduce", key.ranks, key.nbytes, time.value)
+    is_native = key.algorithm == NATIVE
+    ratio = median_ratio(native.seconds, pile.seconds) if native and native.seconds and not is_native else None
+    return Record(
+        **key._asdict(),
+        collective="allreduce",
+        executor=NATIVE if is_native else EXECUTOR,
+        library=library,
+        measured_seconds=time.value,
+        measured_low=time.low,
+        measured_high=time.high,
+        samples=len(pile.seconds),
+        launches=len(pile.launches),
+        rank_mean_seconds=float(means.mean()),
+        rank_min_seconds=float(means.min()),
+        rank_max_seconds=float(means.max()),
+        native_seconds=median(native.seconds).value if native and native.seconds else None,
+        native_ratio=ratio.value if ratio else None,
+        native_ratio_low=ratio.low if ratio else None,
+        native_ratio_high=ratio.high if ratio else None,
+        algbw=algbw,
+        busbw=busbw,
+        oversubscribed=pile.oversubscribed,
+        correct=not any(pile.wrong.values()),
+        wrong=sum(pile.wrong.values()),
+        clock=pile.clock,
+    )

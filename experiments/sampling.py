@@ -1,0 +1,209 @@
+"""The rank's side of the benchmark: visit every cell, check its result, take samples, write them all down.
+
+One sample is one call between two looks at the clock, after a barrier of our own. Nothing is averaged over repeated
+calls, at no size: a small size carries the clock's own cost (``Job.timer_overhead``, which the results state).
+Python's garbage collector is off while samples are taken.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TextIO
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from collectives import Communicator, catalogue
+from experiments import payload
+from experiments.grid import Case, Grid, Plan
+from experiments.job import Job
+from experiments.payload import Mistake
+from experiments.records import NATIVE
+
+__all__ = ["Sink", "take"]
+
+Vector = NDArray[Any]
+Times = NDArray[np.int64]
+
+_SMALL = 1 << 16  # bytes below which a call is short enough for more warm-up
+_WARMUPS = {True: 8, False: 2}
+_STORY = np.dtype([("wrong", np.int64), ("index", np.int64), ("got", "S40"), ("wanted", "S40")])
+
+
+@dataclass
+class Sink:
+    """Where rank 0 writes: ``samples`` gets a JSON line a sample, ``progress`` a line a visit.
+
+    Both are flushed at every visit, so that a launch that dies leaves what it had.
+    """
+
+    samples: TextIO
+    progress: TextIO | None = None
+    stories: list[str] = field(default_factory=list[str])
+
+    def announce(self, done: int, total: int, case: Case) -> None:
+        """Say which cell comes now."""
+        if self.progress is not None:
+            self.progress.write(json.dumps({"done": done, "total": total, "case": str(case)}) + "\n")
+            self.progress.flush()
+
+    def write(self, lines: Iterator[dict[str, Any]]) -> None:
+        """Append samples."""
+        for line in lines:
+            self.samples.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self.samples.flush()
+
+
+def take(job: Job, grid: Grid, plan: Plan, sink: Sink | None) -> None:
+    """Take the samples of one launch; collective over ``job.comm``. ``sink`` is rank 0's, None elsewhere.
+
+    A wrong result does not end it: it is written beside its samples, and told in ``sink.stories``.
+    """
+    sampler = _Sampler(job, plan, max(grid.sizes))
+    total = plan.visits * len(grid.cases(job.comm.size))
+    done = 0
+    for visit in range(plan.visits):
+        for case in grid.order(job.comm.size, plan.seed, plan.launch, visit):
+            if sink is not None:
+                sink.announce(done, total, case)
+            sampler.visit(case, total - done, sink)
+            done += 1
+
+
+class _Sampler:
+    """Holds what visits share: the buffers, the communicator, the clock of this launch."""
+
+    def __init__(self, job: Job, plan: Plan, largest: int) -> None:
+        self.job, self.plan, self.largest = job, plan, largest
+        self.comm = job.comm
+        self.ours = Communicator(job.comm)
+        self.started = time.perf_counter()
+        self.visits = 0
+        self.taken: dict[Case, int] = {}
+        self.buffers: dict[tuple[str, str], tuple[Vector, Vector]] = {}
+
+    def visit(self, case: Case, left: int, sink: Sink | None) -> None:
+        """Warm up, check, take the samples and check again; ``left`` visits share the time that is left."""
+        visit_started = time.perf_counter()
+        send, result = self._vectors(case)
+        call = self._call(case, send, result)
+        before = self._checked_call(case, call, send, result)
+        with _no_collector():
+            warm = self._timed(call, _WARMUPS[case.nbytes < _SMALL])
+            if case.in_place:
+                result[:] = 0  # its own result is its next input, and must not grow beyond all bounds
+            times = self._timed(call, self._how_many(warm, visit_started, left))
+        after = self._checked_call(case, None if not case.in_place else call, send, result)
+        mistakes = [found for found in (before, after) if found]
+        gathered = [self._gather(pair) for pair in (warm, times)]
+        if sink is not None:
+            wrong = sum(mistake.wrong for _, mistake in mistakes)
+            sink.stories += [f"{case}, {self.comm.size} ranks: on rank {rank} {mistake}" for rank, mistake in mistakes]
+            for pair, is_warmup in zip(gathered, (True, False), strict=True):
+                sink.write(self._lines(case, *pair, warmup=is_warmup, wrong=wrong))
+        self.visits += 1
+
+    def _vectors(self, case: Case) -> tuple[Vector, Vector]:
+        """Send and receive vectors: the fronts of two buffers that all sizes share, so that memory stays bounded."""
+        key, itemsize = (case.dtype, case.op), payload.dtype(case.dtype).itemsize
+        if key not in self.buffers:
+            count = self.largest // itemsize
+            own = payload.contribution(self.comm.rank, self.comm.size, count, case.dtype, case.op)
+            self.buffers[key] = own, np.zeros_like(own)
+        send, result = self.buffers[key]
+        return send[: case.nbytes // itemsize], result[: case.nbytes // itemsize]
+
+    def _call(self, case: Case, send: Vector, result: Vector) -> Callable[[], object]:
+        source = MPI.IN_PLACE if case.in_place else send
+        op: MPI.Op = getattr(MPI, case.op.upper())
+        if case.algorithm == NATIVE:
+            return partial(self.comm.Allreduce, source, result, op)
+        return partial(self.ours.Allreduce, source, result, op, algorithm=catalogue.parse(case.algorithm))
+
+    def _checked_call(
+        self, case: Case, call: Callable[[], object] | None, send: Vector, result: Vector
+    ) -> tuple[int, Mistake] | None:
+        """Call once on fresh input (or look at what the last call left) and compare on every rank.
+
+        Gives rank 0 the first rank that is wrong, with the wrong elements of all ranks together.
+        """
+        if call is not None:
+            result[:] = send if case.in_place else 0
+            call()
+        wanted = payload.expected(self.comm.size, send.size, case.dtype, case.op)
+        found = payload.mistake(result, wanted)
+        wrong = np.array([found.wrong if found else 0], np.int64)
+        self.comm.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
+        return self._told(found, int(wrong[0])) if wrong[0] else None
+
+    def _told(self, found: Mistake | None, wrong: int) -> tuple[int, Mistake]:
+        mine = np.zeros(1, _STORY)
+        if found:
+            mine[0] = found.wrong, found.index, found.got, found.wanted
+        table = np.zeros(self.comm.size, _STORY)
+        self.comm.Gather(mine.view(np.uint8), table.view(np.uint8))
+        rank = int(np.argmax(table["wrong"] > 0))
+        _, index, got, wanted = table[rank]
+        return rank, Mistake(wrong, int(index), got.decode(), wanted.decode())
+
+    def _timed(self, call: Callable[[], object], count: int) -> tuple[Times, Times]:
+        """``count`` samples: when this rank entered and left each call, in ns of its clock."""
+        clock, barrier = time.perf_counter_ns, self.job.barrier
+        enter, leave = [0] * count, [0] * count
+        for index in range(count):
+            barrier()
+            start = clock()
+            call()
+            stop = clock()
+            enter[index], leave[index] = start, stop
+        return np.array(enter, np.int64), np.array(leave, np.int64)
+
+    def _how_many(self, warm: tuple[Times, Times], visit_started: float, left: int) -> int:
+        """As many samples as this visit's share of the time allows; rank 0 decides for all."""
+        now = time.perf_counter()
+        share = (self.plan.time_limit - (visit_started - self.started)) / left - (now - visit_started)
+        # From one entry to the next, so that the barrier's time counts too; the first calls are slower than the rest.
+        each = float(np.median(np.diff(warm[0]))) * 1e-9
+        wanted = int(np.clip(share / each if each > 0 else self.plan.most, self.plan.LEAST, self.plan.most))
+        decision = np.array([wanted], np.int64)
+        self.comm.Bcast(decision)
+        return int(decision[0])
+
+    def _gather(self, pair: tuple[Times, Times]) -> tuple[Times, Times]:
+        """Both as arrays of shape (ranks, samples) at rank 0."""
+        table = np.empty((self.comm.size, 2, pair[0].size), np.int64)
+        self.comm.Gather(np.stack(pair), table)
+        return table[:, 0], table[:, 1]
+
+    def _lines(self, case: Case, enter: Times, leave: Times, *, warmup: bool, wrong: int) -> Iterator[dict[str, Any]]:
+        origin = enter.min(axis=0) if self.job.shared_clock else enter
+        entered, left = enter - origin, leave - origin
+        seconds = (left.max(axis=0) if self.job.shared_clock else (leave - enter).max(axis=0)) * 1e-9
+        for index in range(enter.shape[1]):
+            number = self.taken[case] = self.taken.get(case, -1) + 1
+            yield {
+                "launch": self.plan.launch, "visit": self.visits, "algorithm": case.algorithm, "ranks": self.comm.size,
+                "nbytes": case.nbytes, "dtype": case.dtype, "op": case.op, "in_place": case.in_place,
+                "sample": number, "warmup": warmup, "seconds": round(float(seconds[index]), 9),
+                "enter_ns": entered[:, index].tolist(), "exit_ns": left[:, index].tolist(),
+                "at": round(float(enter[0, index]) * 1e-9 - self.started, 6), "wrong": wrong, "correct": wrong == 0,
+                "oversubscribed": self.job.oversubscribed, "clock": self.job.clock,
+            }  # fmt: skip
+
+
+@contextmanager
+def _no_collector() -> Generator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
