@@ -1,0 +1,84 @@
+"""What belongs to one MPI communicator, however many handles there are of it: our private twin of it, and prices.
+
+It hangs on the communicator as an MPI attribute, so it is made once and goes when the communicator is freed.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from mpi4py import MPI
+
+from collectives.executors.interpreted import Interpreted
+from collectives.profile import Profile, ProfileError
+from collectives.selection import Prices
+
+__all__ = ["Context", "existing", "of"]
+
+_RECORD = struct.Struct("<d d d ? q")  # alpha, beta, gamma, measured, bytes of the error message that follows
+
+
+@dataclass(slots=True)
+class Context:
+    """The executor over the private communicator, and the prices that all ranks use for selection."""
+
+    executor: Interpreted
+    prices: Prices
+
+
+def existing(comm: MPI.Comm) -> Context | None:
+    """The context of this communicator if it has one; not collective."""
+    return comm.Get_attr(_keyval())
+
+
+def of(comm: MPI.Intracomm) -> Context:
+    """The context of this communicator. The first time this is collective: it makes the private communicator.
+
+    It is called by the first collective that we run, which all ranks enter anyway; so wrapping a communicator stays
+    local. Raises ProfileError on all ranks if rank 0 has a profile that it cannot read.
+    """
+    context = existing(comm)
+    if context is None:
+        prices = _agreed_prices(comm)
+        # Dup would call the user's attribute callbacks and copy the topology; Create does neither.
+        group = comm.Get_group()
+        private = MPI.Intracomm.Create(comm, group)
+        group.Free()
+        assert isinstance(private, MPI.Intracomm)
+        context = Context(Interpreted(private), prices)
+        comm.Set_attr(_keyval(), context)
+    return context
+
+
+@cache
+def _keyval() -> int:
+    return MPI.Comm.Create_keyval(delete_fn=_release)
+
+
+def _release(comm: MPI.Comm, keyval: int, context: Context) -> None:
+    """Called by MPI when the communicator is freed, on all its ranks, so freeing the private one can't hang."""
+    context.executor.free()
+    context.executor.comm.Free()
+
+
+def _agreed_prices(comm: MPI.Intracomm) -> Prices:
+    """Rank 0's prices at every rank, as fixed binary: a profile on another node may differ, and choices must not."""
+    error, record = b"", _RECORD.pack(0, 0, 0, False, 0)
+    if comm.rank == 0:
+        try:
+            profile = Profile.find(comm.size)
+            record = _RECORD.pack(profile.alpha, profile.beta, profile.gamma, profile.measured, 0)
+        except ProfileError as problem:
+            error = str(problem).encode()
+            record = _RECORD.pack(0, 0, 0, False, len(error))
+    shared = np.frombuffer(bytearray(record), np.uint8)
+    MPI.Intracomm.Bcast(comm, shared)
+    alpha, beta, gamma, measured, length = _RECORD.unpack(shared.tobytes())
+    if length:
+        text = np.frombuffer(bytearray(error or bytes(length)), np.uint8)
+        MPI.Intracomm.Bcast(comm, text)
+        raise ProfileError(f"rank 0: {text.tobytes().decode()}")
+    return Prices(alpha, beta, gamma, measured)
