@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -159,7 +159,9 @@ def _with_progress(verdicts: Iterator[Verdict], total: int) -> Iterator[Verdict]
 
 
 def _print_json(verdicts: Sequence[Verdict]) -> None:
-    content: dict[str, Any] = {"records": [asdict(verdict) for verdict in verdicts]}
+    from experiments.environment import collect
+
+    content = {"environment": collect(), "records": [asdict(verdict) for verdict in verdicts]}
     json.dump(content, sys.stdout, indent=1, allow_nan=False)
     print()
 
