@@ -32,13 +32,13 @@ class Reduction:
     """
 
     name: str
-    function: Callable[[Array, Array, Array], object]
+    function: Callable[..., object]
     kinds: str
     commutative: bool = True
 
     def __call__(self, left: Array, right: Array, out: Array) -> None:
         """Compute ``out[:] = left ∘ right``."""
-        self.function(left, right, out)
+        self.function(left, right, out=out)  # by keyword: NumPy is retiring the third position
 
     def supports(self, dtype: np.dtype[Any]) -> bool:
         """Whether MPI defines the operation for such a dtype (float16 and bfloat16 count as floating point)."""
@@ -65,7 +65,7 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return "f" if dtype.name == "bfloat16" else dtype.kind
 
 
-def _locate(left: Array, right: Array, out: Array, *, precedes: np.ufunc) -> None:
+def _locate(left: Array, right: Array, *, out: Array, precedes: np.ufunc) -> None:
     """The pair whose value comes first; of equal values (and of NaNs, which come before all) the lower index."""
     # only NaN differs from itself
     value, index = left.dtype.names or ("", "")
