@@ -4,7 +4,7 @@ Native dtypes go straight to a NumPy ufunc that writes into ``out``: no temporar
 dtype's own rules (integers wrap around). float16 rounds after every operation, and so does ``ml_dtypes.bfloat16``.
 
 NaN: ``min`` and ``max`` (and ``minloc``, ``maxloc``) return NaN where either side is NaN, as ``numpy.minimum`` does;
-MPI leaves that open.
+MPI leaves that open. Whether NumPy warns of overflow or NaN is the caller's choice (``numpy.errstate``).
 """
 
 from __future__ import annotations
