@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
-from collectives.schedule import OVERWRITE, Chunks, Recv, Round, ScheduleError, Send, extents
+from collectives.matching import check_lengths, match
+from collectives.schedule import OVERWRITE, Chunks, Operation, Recv, Round, Send, extents
 
 __all__ = ["Messages", "lower"]
 
@@ -57,14 +57,6 @@ class Messages:
         return (before[self.span_first[1:]] - before[self.span_first[:-1]]) * itemsize
 
 
-@dataclass(frozen=True, slots=True)
-class _Half:
-    """One end of a message and where its rank lists it among the round's sends or receives."""
-
-    operation: Send | Recv
-    position: int
-
-
 @lru_cache(maxsize=32)
 def lower(algorithm: Algorithm, size: int) -> Messages:
     """The table of ``algorithm`` for ``size`` ranks.
@@ -72,9 +64,7 @@ def lower(algorithm: Algorithm, size: int) -> Messages:
     Raises ScheduleError naming rank and round where sends and receives do not match, for they would wait for ever.
     """
     schedule = [tuple(algorithm.rounds(rank, size)) for rank in range(size)]
-    for rank, rounds in enumerate(schedule):
-        if len(rounds) != len(schedule[0]):
-            raise ScheduleError(f"rank {rank} has {len(rounds)} rounds but rank 0 has {len(schedule[0])} (law 3)")
+    check_lengths(schedule)
     chunks = algorithm.chunks(size)
     rounds = [_matched(number, [mine[number] for mine in schedule], chunks) for number in range(len(schedule[0]))]
     return _table(size, rounds)
@@ -82,47 +72,14 @@ def lower(algorithm: Algorithm, size: int) -> Messages:
 
 def _matched(number: int, operations: Sequence[Round], chunks: int) -> list[tuple[int, int, Recv]]:
     """The messages of one round as (source, dest, receive), in order of precedence."""
-    sends: dict[tuple[int, int], _Half] = {}
-    recvs: dict[tuple[int, int], _Half] = {}
+    messages = match(number, operations, chunks)
+    turns: dict[tuple[type[Operation], int, int], int] = {}
     for rank, mine in enumerate(operations):
-        sent = received = 0
-        for operation in mine:
-            if isinstance(operation, Send):
-                _enlist(sends, (rank, operation.dest), _Half(operation, sent), rank, number)
-                sent += 1
-            else:
-                _enlist(recvs, (operation.source, rank), _Half(operation, received), rank, number)
-                received += 1
-    for edge in sends.keys() | recvs.keys():
-        _check(number, edge, sends.get(edge), recvs.get(edge), chunks)
-    edges = sorted(sends, key=lambda edge: (sends[edge].position, recvs[edge].position, edge))
-    return [(source, dest, recv) for source, dest in edges if isinstance(recv := recvs[source, dest].operation, Recv)]
-
-
-def _enlist(halves: dict[tuple[int, int], _Half], edge: tuple[int, int], half: _Half, rank: int, number: int) -> None:
-    if halves.setdefault(edge, half) is not half:
-        raise ScheduleError(f"rank {rank}, round {number}: two messages from rank {edge[0]} to rank {edge[1]} (law 2)")
-
-
-def _check(number: int, edge: tuple[int, int], send: _Half | None, recv: _Half | None, chunks: int) -> None:
-    source, dest = edge
-
-    def refuse(rank: int, what: str) -> NoReturn:
-        raise ScheduleError(f"rank {rank}, round {number}: {what}")
-
-    if send is None:
-        refuse(dest, f"waits for rank {source}, which sends it nothing in this round")
-    if recv is None:
-        refuse(source, f"sends to rank {dest}, which receives nothing from it in this round")
-    if source == dest:
-        refuse(source, "sends to itself")
-    if send.operation.spans != recv.operation.spans:
-        refuse(
-            dest,
-            f"expects chunks {recv.operation.chunks!r} from rank {source}, which sends {send.operation.chunks!r}",
-        )
-    if send.operation.spans and send.operation.spans[-1][1] > chunks:
-        refuse(source, f"sends chunk {send.operation.spans[-1][1] - 1}, but there are only {chunks}")
+        for turn, operation in enumerate(mine):
+            peer = operation.dest if isinstance(operation, Send) else operation.source
+            turns[type(operation), rank, peer] = turn
+    edges = sorted(messages, key=lambda edge: (turns[Send, edge[0], edge[1]], turns[Recv, edge[1], edge[0]]))
+    return [(source, dest, messages[source, dest][1]) for source, dest in edges]
 
 
 def _table(size: int, rounds: Sequence[Sequence[tuple[int, int, Recv]]]) -> Messages:

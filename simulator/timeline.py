@@ -16,7 +16,6 @@ class Message:
     """``chunks`` (``nbytes`` bytes) went from ``source`` to ``dest`` in ``round``; ``folds``: the receiver combines.
 
     Seconds: it began at ``start``, the sender's port was free again at ``sent`` and all had arrived at ``end``.
-    The receiver's port was taken as long as the sender's; it is drawn from ``end - (sent - start)`` to ``end``.
     """
 
     source: int
@@ -28,6 +27,11 @@ class Message:
     start: float
     sent: float
     end: float
+
+    @property
+    def receiving(self) -> float:
+        """When its first byte arrived: as long before ``end`` as the sender's port was taken."""
+        return self.end - (self.sent - self.start)
 
 
 @dataclass(frozen=True, slots=True)
