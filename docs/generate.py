@@ -24,6 +24,11 @@ ORDER = {
     "pt": {True: "comutativa", False: "qualquer"},
 }
 
+LEGEND = (
+    "In the formulas p is the number of ranks, q = ⌈lg p⌉, f = ⌊lg p⌋, k the segments (or servers); bytes are in units "
+    "of n, the whole vector. Tests evaluate each formula and compare it with what the prover derives from the schedule."
+)
+
 
 def table(collective: str, language: str) -> str:
     """A Markdown table of one collective's algorithms."""
@@ -54,9 +59,7 @@ def algorithms_page() -> str:
     parts = [
         "# Algorithms",
         "Generated from the catalogue by `python docs/generate.py`; do not edit.",
-        "In the formulas p is the number of ranks, q = ⌈lg p⌉, f = ⌊lg p⌋, k the segments (or servers); bytes are in "
-        "units of n, the whole vector. Tests evaluate each formula and compare it with what the prover derives from the "
-        "schedule, for many p.",
+        LEGEND,
     ]
     for collective in catalogue.collectives():
         parts += [f"## {collective}", table(collective, "en")]
@@ -84,14 +87,13 @@ def documents() -> dict[Path, str]:
 
 def main() -> int:
     """Write the documents, or with ``--check`` say which are out of date (exit code 1)."""
-    stale = [path for path, text in documents().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in stale:
-        if "--check" in sys.argv[1:]:
-            print(f"{path.relative_to(ROOT)} is out of date: run python docs/generate.py")
-        else:
-            path.write_text(documents()[path], encoding="utf-8")
-            print(f"wrote {path.relative_to(ROOT)}")
-    return 1 if stale and "--check" in sys.argv[1:] else 0
+    checking = "--check" in sys.argv[1:]
+    stale = {path: text for path, text in documents().items() if not path.exists() or path.read_text("utf-8") != text}
+    for path, text in stale.items():
+        if not checking:
+            path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'out of date, run python docs/generate.py' if checking else 'written'}")
+    return 1 if stale and checking else 0
 
 
 if __name__ == "__main__":
