@@ -64,8 +64,7 @@ class Interpreted:
             )
         if combine is None and plan.folds:
             raise ValueError(f"{plan.algorithm} on rank {plan.rank} reduces, so it needs an operation to combine with")
-        key = (plan, buffers[0].dtype if buffers else None, *map(MPI.Get_address, buffers))
-        wire = self._wires.get(key) or self._tie(key, plan, buffers)
+        wire = self._wire(plan, buffers)
         try:
             self._context.run(self._carry_out, wire, plan, combine)
         except BaseException as error:
@@ -103,6 +102,14 @@ class Interpreted:
         rows = extents(size * RECORD, size)
         plan = lower(catalogue.get("allgather_bruck"), rank, size, lambda chunk: (0, *rows[chunk]))
         return plan, np.empty(size * RECORD, np.uint8)
+
+    def _wire(self, plan: Plan, buffers: Sequence[Array]) -> Wire:
+        try:
+            key = (plan, buffers[0].dtype if buffers else None, *map(MPI.Get_address, buffers))
+        except BufferError:
+            _check(plan, buffers)
+            raise
+        return self._wires.get(key) or self._tie(key, plan, buffers)
 
     def _tie(self, key: tuple[object, ...], plan: Plan, buffers: Sequence[Array]) -> Wire:
         _check(plan, buffers)

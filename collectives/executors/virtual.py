@@ -112,4 +112,4 @@ def _commit(mine: Held, chunk: int, incoming: Array, recv: Recv, combine: Combin
 
 
 def _joined(pieces: Sequence[Array], dtype: np.dtype[Any]) -> Array:
-    return np.concatenate([np.empty(0, dtype), *pieces])
+    return np.concatenate([np.empty(0, dtype), *pieces], dtype=dtype)  # said, or byte order would become native

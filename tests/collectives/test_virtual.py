@@ -25,7 +25,7 @@ PAIR = np.dtype([("value", np.float32), ("index", np.int32)], align=True)
 DTYPES: dict[str, list[Any]] = {
     "numbers": [np.int8, np.uint16, np.int64, np.float16, np.float32, np.float64, ml_dtypes.bfloat16],
     "complex": [np.complex64, np.complex128],
-    "integers": [np.uint8, np.int32],
+    "integers": [np.uint8, np.int32, ">u2"],
     "logical": [np.bool_, np.int16],
     "pairs": [PAIR],
 }
