@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from experiments import __version__, payload
 from experiments.errors import UsageFault
 from experiments.records import Record
-from experiments.units import format_bytes, format_seconds
+from experiments.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,10 +88,10 @@ def _table(title: str, rows: Sequence[Record]) -> RenderableType:
 
     predicts = any(row.bound_seconds is not None for row in rows)
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for header in ("size", "algorithm", "median", "95 % interval", "busbw\n(GB/s)", "native / this", "samples"):
+    headers = ["size", "algorithm", "median\n(us)", "95 % interval\n(us)", "busbw\n(GB/s)", "native / this", "samples"]
+    headers += ["theory\n(us)", "simulated\n(us)", "bound\n(us)"] if predicts else []
+    for header in headers:
         table.add_column(header, justify="left" if header == "algorithm" else "right", no_wrap=True)
-    for header in ("theory", "simulated", "bound") if predicts else ():
-        table.add_column(header, justify="right", no_wrap=True)
     table.add_column("result", no_wrap=True)
     for _, group in groupby(rows, lambda row: row.nbytes):
         for row in sorted(group, key=lambda row: row.measured_seconds or 0.0):
@@ -118,7 +118,11 @@ def _ratio(row: Record) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return "" if seconds is None else format_seconds(seconds, digits=3)
+    """Microseconds in three digits, or all that are before the point."""
+    if seconds is None:
+        return ""
+    microseconds = seconds * 1e6
+    return f"{microseconds:,.{2 if microseconds < 9.995 else 1 if microseconds < 99.95 else 0}f}"
 
 
 # --- theirs ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from experiments.errors import UsageFault
 from experiments.records import NATIVE
 from experiments.units import format_bytes
 
-__all__ = ["Case", "Grid", "Plan"]
+__all__ = ["Case", "Grid", "Pace"]
 
 _NATIVE_LACKS = ("float16", "bfloat16")
 """What the MPI standard has no datatype for, so that there is nothing native to measure."""
@@ -95,23 +95,24 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Pace:
     """How one launch goes over its grid.
 
-    It visits every cell ``visits`` times, each time in another order, so that slow moments of the machine hit all
-    contestants alike. ``samples`` is the most that a cell gets in one launch; it gets fewer, but at least ``LEAST`` a
-    visit, where ``time_limit`` seconds do not suffice.
+    It visits every cell ``VISITS`` times, each time in another order, so that slow moments of the machine hit all
+    contestants alike. ``samples`` is the most that a cell gets in one launch; where ``time_limit`` seconds do not
+    suffice it gets fewer, but ``LEAST`` at every visit. A visit of more than ``cell_limit`` seconds ends the launch.
     """
 
     seed: int
-    launch: int = 0
-    samples: int = 40
-    time_limit: float = 60.0
-    visits: int = 2
+    launch: int
+    samples: int
+    time_limit: float
+    cell_limit: float
 
+    VISITS = 2
     LEAST = 3
 
     @property
     def most(self) -> int:
         """Samples of one visit at most."""
-        return max(self.LEAST, -(-self.samples // self.visits))
+        return max(self.LEAST, -(-self.samples // self.VISITS))

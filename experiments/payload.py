@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.errors import UsageFault
+from kernels import reduce
 
 __all__ = ["DTYPES", "OPS", "Mistake", "contribution", "dtype", "expected", "mistake", "require"]
 
@@ -67,13 +68,8 @@ def require(op: str, dtype_name: str) -> None:
         raise UsageFault(f"{op} reduces pairs (value, index), which the benchmark has no dtype for; measure min or max")
     if op not in OPS:
         raise UsageFault(f"operation {op!r} is not known; use one of {', '.join(OPS)}")
-    kind = dtype(dtype_name).kind
-    if op in ("band", "bor", "bxor") and kind not in "iu":
-        raise UsageFault(f"operation {op} works on bits and so on integers only, and not on {dtype_name}")
-    if kind == "c" and op not in ("sum", "prod"):
-        raise UsageFault(f"operation {op} is not defined on {dtype_name}; use sum or prod")
-    if op in ("land", "lor", "lxor") and kind not in "iu":
-        raise UsageFault(f"operation {op} is logical, and MPI defines it on integers only, not on {dtype_name}")
+    if not reduce.get(op).supports(dtype(dtype_name)):
+        raise UsageFault(f"operation {op} is not defined on {dtype_name}")
 
 
 def contribution(rank: int, ranks: int, count: int, dtype_name: str, op: str) -> Vector:
@@ -97,11 +93,14 @@ def mistake(result: Vector, wanted: Vector) -> Mistake | None:
 
 def _period(rank: int, ranks: int, dtype_name: str, op: str) -> Vector:
     index = np.arange(PERIOD, dtype=np.int64)
+    # At such an element this rank alone decides, so that leaving any one rank out shows in every operation.
+    alone = index % (ranks + 1) == rank
     if op == "prod":
-        # One rank an element brings a 2 or 3 and the others 1, so no product overflows however many ranks there are.
-        values = np.where(index % ranks == rank, 2 + index % 2, 1)
+        values = np.where(alone, 2 + index % 2, 1)
     elif op in ("land", "lor", "lxor"):
-        values = (index * 7 + rank * 3) % 5 % 2
+        values = alone ^ (op == "land")
+    elif op in ("band", "bor"):
+        values = np.where(alone, 1 + index % 100, 127 if op == "band" else 0)
     else:
         values = (index * 7 + rank * 3) % (_greatest(dtype_name, ranks, op) + 1)
     return values.astype(dtype(dtype_name))

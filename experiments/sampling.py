@@ -1,12 +1,13 @@
 """The rank's side of the benchmark: visit every cell, check its result, take samples, write them all down.
 
-One sample is one call between two looks at the clock, after a barrier of our own. Nothing is averaged over repeated
-calls, at no size: a small size carries the clock's own cost (``Job.timer_overhead``, which the results state).
-Python's garbage collector is off while samples are taken.
+One sample is one call between two looks at the clock, after all ranks have lined up (``Job.line_up``). Nothing is
+averaged over repeated calls, at no size: a small size carries the clock's own cost (``Job.timer_overhead``, which the
+results state). Python's garbage collector is off while samples are taken.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import time
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 
 from collectives import Communicator, catalogue
 from experiments import payload
-from experiments.grid import Case, Grid, Plan
+from experiments.errors import Failure
+from experiments.grid import Case, Grid, Pace
 from experiments.job import Job
 from experiments.payload import Mistake
 from experiments.records import NATIVE
@@ -61,27 +63,35 @@ class Sink:
         self.samples.flush()
 
 
-def take(job: Job, grid: Grid, plan: Plan, sink: Sink | None) -> None:
+def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None) -> None:
     """Take the samples of one launch; collective over ``job.comm``. ``sink`` is rank 0's, None elsewhere.
 
-    A wrong result does not end it: it is written beside its samples, and told in ``sink.stories``.
+    A wrong result does not end it: it is written beside its samples, and told in ``sink.stories``. Raises Failure
+    naming rank and cell when a call raises. A rank that waits in one cell for longer than ``pace.cell_limit`` writes
+    where it is to stderr and ends with exit code 1.
     """
-    sampler = _Sampler(job, plan, max(grid.sizes))
-    total = plan.visits * len(grid.cases(job.comm.size))
-    done = 0
-    for visit in range(plan.visits):
-        for case in grid.order(job.comm.size, plan.seed, plan.launch, visit):
+    sampler = _Sampler(job, pace, max(grid.sizes))
+    ranks = job.comm.size
+    visits = [case for visit in range(pace.VISITS) for case in grid.order(ranks, pace.seed, pace.launch, visit)]
+    try:
+        for done, case in enumerate(visits):
             if sink is not None:
-                sink.announce(done, total, case)
-            sampler.visit(case, total - done, sink)
-            done += 1
+                sink.announce(done, len(visits), case)
+            faulthandler.dump_traceback_later(pace.cell_limit, exit=True)
+            try:
+                sampler.visit(case, len(visits) - done, sink)
+            except Exception as fault:
+                what = f"{type(fault).__name__}: {fault}"
+                raise Failure(f"rank {job.comm.rank} of {ranks}, measuring {case}: {what}") from fault
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class _Sampler:
     """Holds what visits share: the buffers, the communicator, the clock of this launch."""
 
-    def __init__(self, job: Job, plan: Plan, largest: int) -> None:
-        self.job, self.plan, self.largest = job, plan, largest
+    def __init__(self, job: Job, pace: Pace, largest: int) -> None:
+        self.job, self.pace, self.largest = job, pace, largest
         self.comm = job.comm
         self.ours = Communicator(job.comm)
         self.started = time.perf_counter()
@@ -155,10 +165,10 @@ class _Sampler:
 
     def _timed(self, call: Callable[[], object], count: int) -> tuple[Times, Times]:
         """``count`` samples: when this rank entered and left each call, in ns of its clock."""
-        clock, barrier = time.perf_counter_ns, self.job.barrier
+        clock, line_up = time.perf_counter_ns, self.job.line_up
         enter, leave = [0] * count, [0] * count
         for index in range(count):
-            barrier()
+            line_up()
             start = clock()
             call()
             stop = clock()
@@ -168,10 +178,10 @@ class _Sampler:
     def _how_many(self, warm: tuple[Times, Times], visit_started: float, left: int) -> int:
         """As many samples as this visit's share of the time allows; rank 0 decides for all."""
         now = time.perf_counter()
-        share = (self.plan.time_limit - (visit_started - self.started)) / left - (now - visit_started)
+        share = (self.pace.time_limit - (visit_started - self.started)) / left - (now - visit_started)
         # From one entry to the next, so that the barrier's time counts too; the first calls are slower than the rest.
         each = float(np.median(np.diff(warm[0]))) * 1e-9
-        wanted = int(np.clip(share / each if each > 0 else self.plan.most, self.plan.LEAST, self.plan.most))
+        wanted = int(np.clip(share / each if each > 0 else self.pace.most, self.pace.LEAST, self.pace.most))
         decision = np.array([wanted], np.int64)
         self.comm.Bcast(decision)
         return int(decision[0])
@@ -189,7 +199,7 @@ class _Sampler:
         for index in range(enter.shape[1]):
             number = self.taken[case] = self.taken.get(case, -1) + 1
             yield {
-                "launch": self.plan.launch, "visit": self.visits, "algorithm": case.algorithm, "ranks": self.comm.size,
+                "launch": self.pace.launch, "visit": self.visits, "algorithm": case.algorithm, "ranks": self.comm.size,
                 "nbytes": case.nbytes, "dtype": case.dtype, "op": case.op, "in_place": case.in_place,
                 "sample": number, "warmup": warmup, "seconds": round(float(seconds[index]), 9),
                 "enter_ns": entered[:, index].tolist(), "exit_ns": left[:, index].tolist(),
