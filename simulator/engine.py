@@ -136,7 +136,7 @@ def _check(algorithm: Algorithm, size: int, nbytes: int, network: Network, items
 def _play(table: Messages, nbytes: Ints, network: Network) -> _Played:
     occupied: Floats = np.multiply(nbytes, network.beta, dtype=np.float64)
     folding = np.where(table.folds, nbytes * network.gamma, 0.0)
-    start = np.zeros(len(nbytes))
+    start, end = np.zeros(len(nbytes)), np.zeros(len(nbytes))
     entered, received, left = (np.zeros((table.rounds, table.size)) for _ in range(3))
     now = np.zeros(table.size)
     for number in range(table.rounds):
@@ -145,14 +145,13 @@ def _play(table: Messages, nbytes: Ints, network: Network) -> _Played:
         start[mine] = np.maximum(now[source], now[dest])
         if table.fan[number] > 1:
             start[mine] = _in_turn(start[mine], occupied[mine], source, dest)
-        end = start[mine] + (network.alpha + occupied[mine])
+        end[mine] = start[mine] + occupied[mine] + network.alpha
         entered[number] = received[number] = now
         for ranks in (source, dest):
-            np.maximum.at(received[number], ranks, end)
+            np.maximum.at(received[number], ranks, end[mine])
         now = received[number] + np.bincount(dest, weights=folding[mine], minlength=table.size)
         left[number] = now
-    sent = start + occupied
-    return _Played(nbytes, start, sent, sent + network.alpha, (entered, received, left))
+    return _Played(nbytes, start, start + occupied, end, (entered, received, left))
 
 
 def _in_turn(ready: Floats, occupied: Floats, source: Ints, dest: Ints) -> Floats:
