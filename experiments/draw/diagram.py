@@ -27,7 +27,7 @@ _MOST_TOOLTIPS = 1000  # beyond this, messages of one colour share one path and 
 _STYLE = """
 .ciranda-diagram { font-family: FONT; font-size: 12px; font-variant-numeric: tabular-nums; }
 .ciranda-diagram text { fill: currentColor; }
-.ciranda-diagram .title { font-size: 19px; font-weight: 650; }
+.ciranda-diagram .title { font-size: 19px; font-weight: 700; }
 .ciranda-diagram .muted { fill-opacity: .68; }
 .ciranda-diagram .small { font-size: 10.5px; }
 .ciranda-diagram .lane { stroke: currentColor; stroke-opacity: .28; }
@@ -82,9 +82,7 @@ class _Picture:
         self.run, self.words, self.by_round = run, words, rounds
         self.timed = run.timeline()
         self.shown: Timeline = by_round(self.timed) if rounds else self.timed
-        self.sending: dict[int, list[tuple[float, float]]] = {}
-        for message in self.shown if len(self.shown) <= _MOST_TOOLTIPS else ():
-            self.sending.setdefault(message.source, []).append((message.start, message.sent))
+        self.bars = _bars(self.shown) if len(self.shown) <= _MOST_TOOLTIPS else {}
         self.axis: Axis = rounds_axis(run.rounds, 24) if rounds else time_axis(run.seconds, 10, words.decimal)
         gap = max(12, min(64, 560 // run.size))  # whole pixels keep thin bars crisp
         self.lanes = _Lanes(run.size, gap, min(11, gap // 3 if gap > 15 else 3), self.axis.end)
@@ -246,19 +244,21 @@ class _Picture:
         return f"M{left:.1f} {top + inset:g}h{width:.1f}v{self.lanes.bar - 2 * inset:g}h{-width:.1f}z"
 
     def _ends(self, message: Message) -> tuple[float, float, float, float]:
-        """From the sender's bar to the receiver's, which is below its line, or to what lies above that."""
+        """From the sender's bar to the receiver's, or to the other bar of the same rank that lies in between."""
         lanes = self.lanes
         x0, x1 = lanes.x(message.start), lanes.x(message.end)
         y0, y1 = lanes.y(message.source), lanes.y(message.dest)
         down = y1 > y0
-        leave = 0.0 if down else lanes.bar
-        meet = lanes.bar + 0.5 if not down or self._sends_at(message.dest, message.end) else 0.5
+        leave = lanes.bar if not down or self._busy(message.source, message.start, sending=False) else 0.5
+        meet = lanes.bar if not down or self._busy(message.dest, message.end, sending=True) else 0.5
         slope = (x1 - x0) / abs(y1 - y0)
         turn = 1 if down else -1
         return x0 + slope * leave, y0 + turn * leave, x1 - slope * meet, y1 - turn * meet
 
-    def _sends_at(self, rank: int, moment: float) -> bool:
-        return any(start < moment <= sent for start, sent in self.sending.get(rank, ()))
+    def _busy(self, rank: int, moment: float, *, sending: bool) -> bool:
+        """Whether the bar of one of the rank's messages covers this moment, or comes near it."""
+        near = self.axis.end * 16 / _WIDTH
+        return any(start < moment + near and end > moment - near for start, end in self.bars.get((rank, sending), ()))
 
     def _arrow(self, message: Message) -> str:
         x0, y0, x1, y1 = self._ends(message)
@@ -362,6 +362,15 @@ class _Picture:
 
     def _line(self, x0: float, y0: float, x1: float, y1: float, style: str) -> None:
         _add(self.root, "line", x1=x0, y1=y0, x2=x1, y2=y1).set("class", style)
+
+
+def _bars(timeline: Timeline) -> dict[tuple[int, bool], list[tuple[float, float]]]:
+    """When each rank sends (True) and receives (False)."""
+    bars: dict[tuple[int, bool], list[tuple[float, float]]] = {}
+    for message in timeline:
+        bars.setdefault((message.source, True), []).append((message.start, message.sent))
+        bars.setdefault((message.dest, False), []).append((message.receiving, message.end))
+    return bars
 
 
 def _add(parent: ET.Element, tag: str, **attributes: float | str) -> ET.Element:
