@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from collectives.schedule import ScheduleError
-from experiments import __version__, doctor, launch, prove
+from experiments import __version__, doctor, draw, launch, prove, simulate
 from experiments.errors import Failure, UsageFault
 
 __all__ = ["app", "main", "run"]
@@ -52,8 +52,10 @@ def options(
 
 
 app.command("doctor")(doctor.command)
+app.command("draw")(draw.command)
 app.command("prove")(prove.command)
 app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
+app.command("simulate")(simulate.command)
 
 
 def run(arguments: Sequence[str]) -> int:
