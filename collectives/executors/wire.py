@@ -3,11 +3,12 @@
 Starting a persistent request costs half of posting a fresh one from Python (0.5 against 1.0 µs for a pair), because
 buffers, counts and datatypes are then already unpacked.
 
-*Tags.* One tag serves all messages. Between two ranks at most one message goes each way in a round; both ends start
-their rounds, and their calls, in the same order; and MPI matches messages of one (source, tag, communicator) in the
-order in which they were started. So the k-th send meets the k-th receive. Messages without elements travel too,
-or the count would be lost. If ranks make different calls, one tag lets wrong partners meet, and their sizes tell;
-a tag for each call would leave them waiting for ever.
+*Tags.* They need not tell rounds or calls apart. Between two ranks at most one message goes each way in a round, both
+ends start their rounds and their calls in the same order, and MPI matches messages of one (source, tag, communicator)
+in the order in which they were started; so the k-th send meets the k-th receive. Messages without elements travel
+too, or that count would be lost. What a tag does tell apart is sizes, for ranks that make different calls: Open MPI 5
+writes a large message past the end of a smaller buffer before it reports the truncation, so a large message gets its
+size as its tag and waits rather than destroy memory. Small ones all have tag 0, meet, and are found out at once.
 
 *Large and scattered messages.* A message is a run of bytes, or, if it has several spans or more bytes than fit a C
 int, a derived datatype over absolute addresses: MPI then gathers and scatters by itself, at up to twice the speed of
@@ -33,7 +34,7 @@ __all__ = ["Array", "Arrival", "Commit", "Wire", "WireStep"]
 
 Array = NDArray[Any]
 
-TAG = 0
+HARMLESS = 1024  # bytes; below every MPI's eager limit, so a message too long is cut and reported
 LARGEST_BLOCK = 1 << 30  # bytes; a block length is a C int
 
 
@@ -84,6 +85,8 @@ class Wire:
         self._memory = [_Memory(buffer) for buffer in (*buffers, scratch)]
         self._datatypes: list[MPI.Datatype] = []
         self._comm = comm
+        self._itemsize = scratch.dtype.itemsize
+        self._largest_tag = comm.Get_attr(MPI.TAG_UB) or 32767
         self.steps = [self._step(step) for step in plan.steps]
 
     def free(self) -> None:
@@ -100,13 +103,18 @@ class Wire:
         arrivals: list[Arrival] = []
         for receive in step.receives:
             message = self._message(receive.spans if receive.stage is None else (self._staged(receive),))
-            requests.append(self._comm.Recv_init(message, receive.peer, TAG))
+            requests.append(self._comm.Recv_init(message, receive.peer, self._tag(receive.length)))
             arrivals.append(Arrival(MPI.Status(), message[2], message[1]))
-        requests += [self._comm.Send_init(self._message(send.spans), send.peer, TAG) for send in step.sends]
+        sends = [(self._message(send.spans), send.peer, self._tag(send.length)) for send in step.sends]
+        requests.extend(self._comm.Send_init(*send) for send in sends)
         statuses = [arrival.status for arrival in arrivals] + [MPI.Status() for _ in step.sends]
         waits = tuple(zip(requests, statuses, strict=True))
         commits = tuple(commit for receive in step.receives for commit in self._commits(receive))
-        return WireStep(step, self._memory[-1].dtype.itemsize, tuple(requests), waits, tuple(arrivals), commits)
+        return WireStep(step, self._itemsize, tuple(requests), waits, tuple(arrivals), commits)
+
+    def _tag(self, length: int) -> int:
+        nbytes = length * self._itemsize
+        return 0 if nbytes <= HARMLESS else nbytes % self._largest_tag + 1
 
     def _staged(self, receive: Receive) -> Span:
         start = receive.stage or 0
