@@ -1,0 +1,113 @@
+"""What the measurements say: who wins where, how right the predictions were, how far the native library is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from experiments.report.results import Cell
+
+__all__ = ["Accuracy", "Contest", "accuracy", "contests", "landmarks", "ours"]
+
+_EQUAL = 1e-3  # predictions this close are one prediction: at two ranks half the algorithms have the same closed form
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """All algorithms at one rank count and size.
+
+    ``winner`` is the fastest as measured, ``tied`` are those of its ``rivals`` whose
+    95 % interval reaches into the winner's.
+    ``foreseen`` are those that theory ranks first, more than one where the closed forms are equal.
+    """
+
+    ranks: int
+    nbytes: int
+    oversubscribed: bool
+    winner: Cell
+    tied: tuple[Cell, ...]
+    rivals: int
+    foreseen: tuple[Cell, ...]
+    native: Cell | None
+
+    @property
+    def regret(self) -> float | None:
+        """What trusting theory costs: the foreseen algorithm's time over the winner's (their median; 1 is nothing)."""
+        return median(cell.seconds for cell in self.foreseen) / self.winner.seconds if self.foreseen else None
+
+    @property
+    def agreed(self) -> bool:
+        """Whether theory foresaw the winner, or one that cannot be told from it."""
+        best = {self.winner.algorithm, *(cell.algorithm for cell in self.tied)}
+        return any(cell.algorithm in best for cell in self.foreseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How right the predictions of one algorithm were over ``cells`` pairs of rank count and size.
+
+    ``theory`` and ``simulated`` are median relative errors, ``worst`` is theory's greatest; ``fitting`` and
+    ``crowded`` are theory's median error with enough cores and with more ranks than cores; ``factor`` is the median
+    of measured over theory.
+    """
+
+    algorithm: str
+    cells: int
+    theory: float | None
+    simulated: float | None
+    worst: float | None
+    fitting: float | None
+    crowded: float | None
+    factor: float | None
+
+
+def ours(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells of the catalogue's algorithms, without the native library's."""
+    return [cell for cell in cells if not cell.native]
+
+
+def contests(cells: Sequence[Cell]) -> list[Contest]:
+    """One contest for each rank count and size, in that order."""
+    return [
+        _contest([cell for cell in cells if (cell.ranks, cell.nbytes) == place])
+        for place in sorted({(cell.ranks, cell.nbytes) for cell in ours(cells)})
+    ]
+
+
+def landmarks(sizes: Iterable[int]) -> list[int]:
+    """A small, a medium and a large size: the ends and the middle of those measured."""
+    ordered = sorted(set(sizes))
+    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]}) if ordered else []
+
+
+def accuracy(cells: Iterable[Cell], name: str) -> Accuracy:
+    """The errors of our algorithms over ``cells``, under the heading ``name``."""
+    group = ours(cells)
+    theory = [error for cell in group if (error := cell.error("theory")) is not None]
+    return Accuracy(
+        name,
+        len(group),
+        _median(theory),
+        _median(cell.error("simulated") for cell in group),
+        max(theory, default=None),
+        _median(cell.error("theory") for cell in group if not cell.oversubscribed),
+        _median(cell.error("theory") for cell in group if cell.oversubscribed),
+        _median(cell.factor for cell in group),
+    )
+
+
+def _contest(place: Sequence[Cell]) -> Contest:
+    field = ours(place)
+    winner = min(field, key=lambda cell: cell.seconds)
+    tied = tuple(cell for cell in field if cell is not winner and cell.low <= winner.high)
+    least = min((cell.theory for cell in field if cell.theory is not None), default=0.0)
+    foreseen = tuple(cell for cell in field if cell.theory is not None and cell.theory <= least * (1 + _EQUAL))
+    native = next((cell for cell in place if cell.native), None)
+    crowded = any(cell.oversubscribed for cell in field)
+    return Contest(winner.ranks, winner.nbytes, crowded, winner, tied, len(field) - 1, foreseen, native)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

@@ -1,0 +1,147 @@
+"""A results folder as the page needs it: measured cells of one kind, with their predictions, profiles, environment."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from collectives.profile import Profile, ProfileError
+from experiments.errors import UsageFault
+from experiments.records import Record, RecordError, bandwidths, read_document
+
+__all__ = ["Cell", "Model", "Results", "load"]
+
+Model = Literal["theory", "simulated"]
+
+_FILES = ("results.json", "samples.jsonl", "environment.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One algorithm at one size and rank count, measured.
+
+    ``seconds`` is the median, ``low`` to ``high`` its 95 % interval (both equal to the median where there were too few
+    samples for one). ``theory``, ``simulated`` and ``bound`` are predictions in seconds, None where there is none.
+    ``speed`` is the native library's time over this one (above 1: this one is faster) with its interval.
+    """
+
+    algorithm: str
+    native: bool
+    ranks: int
+    nbytes: int
+    seconds: float
+    low: float
+    high: float
+    theory: float | None
+    simulated: float | None
+    bound: float | None
+    busbw: float
+    speed: tuple[float, float, float] | None
+    oversubscribed: bool
+    correct: bool | None
+    samples: int
+
+    def predicted(self, model: Model) -> float | None:
+        """Seconds that the closed form or the simulator gave."""
+        return self.theory if model == "theory" else self.simulated
+
+    def error(self, model: Model) -> float | None:
+        """|predicted − measured| / measured."""
+        predicted = self.predicted(model)
+        return None if predicted is None else abs(predicted - self.seconds) / self.seconds
+
+    @property
+    def factor(self) -> float | None:
+        """Measured over theory: 2 where it took twice as long as theory says."""
+        return self.seconds / self.theory if self.theory else None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What the page is made from; ``kind`` is (dtype, op, executor, library), ``files`` are the raw data's names."""
+
+    cells: Sequence[Cell]
+    profiles: Mapping[int, Profile]
+    environment: Mapping[str, Any]
+    kind: tuple[str, str, str, str]
+    clock: str
+    files: Sequence[str]
+
+    @property
+    def ranks(self) -> list[int]:
+        """The rank counts, ascending."""
+        return sorted({cell.ranks for cell in self.cells})
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes in bytes, ascending."""
+        return sorted({cell.nbytes for cell in self.cells})
+
+
+def load(folder: Path) -> Results:
+    """Read a results folder that ``ciranda report`` or ``ciranda bench`` wrote; a UsageFault says what is missing."""
+    path = folder / "results.json"
+    try:
+        records, environment = read_document(json.loads(path.read_text(encoding="utf-8")))
+        profiles = _profiles(folder)
+    except FileNotFoundError:
+        raise UsageFault(f"there is no {path}; name a folder that ciranda report or ciranda bench wrote") from None
+    except OSError as problem:
+        raise UsageFault(f"{path} cannot be read: {problem.strerror}") from None
+    except (RecordError, ProfileError) as problem:
+        raise UsageFault(f"{path}: {problem}") from None
+    except ValueError as problem:
+        raise UsageFault(f"{path} is not JSON ({problem}); measure anew with ciranda report") from None
+    chosen = _of_one_kind(records)
+    cells = [cell for record in chosen if (cell := _cell(record)) is not None]
+    if not any(not cell.native for cell in cells):
+        raise UsageFault(f"{path} holds no measured allreduce; measure with ciranda report")
+    sample = next(record for record in chosen if not record.is_native)
+    kind = (sample.dtype, sample.op, sample.executor, sample.library)
+    present = [name for name in _FILES if (folder / name).is_file()]
+    present += sorted(entry.name for entry in folder.glob("profile*.json"))
+    return Results(cells, profiles, environment, kind, sample.clock, present)
+
+
+def _of_one_kind(records: Sequence[Record]) -> list[Record]:
+    """The allreduce records of the commonest dtype, operation and executor, and the native ones beside them."""
+    measured = [r for r in records if r.collective == "allreduce" and r.measured_seconds]
+    kinds = Counter((r.dtype, r.op, r.in_place, r.executor) for r in measured if not r.is_native)
+    if not kinds:
+        return []
+    dtype, op, in_place, executor = kinds.most_common(1)[0][0]
+    return [
+        r for r in measured
+        if (r.dtype, r.op, r.in_place) == (dtype, op, in_place) and (r.is_native or r.executor == executor)
+    ]  # fmt: skip
+
+
+def _cell(record: Record) -> Cell | None:
+    """The record as a cell, or None where its time is no positive number or the message holds nothing."""
+    seconds = record.measured_seconds
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0 or record.nbytes < 1 or record.ranks < 2:
+        return None
+    low, high = record.measured_low, record.measured_high
+    return Cell(
+        record.algorithm, record.is_native, record.ranks, record.nbytes,
+        seconds, seconds if low is None else low, seconds if high is None else high,
+        record.theory_seconds, record.simulated_seconds, record.bound_seconds,
+        bandwidths(record.collective, record.ranks, record.nbytes, seconds)[1], _speed(record),
+        record.oversubscribed, record.correct, record.samples,
+    )  # fmt: skip
+
+
+def _speed(record: Record) -> tuple[float, float, float] | None:
+    ratio, low, high = record.native_ratio, record.native_ratio_low, record.native_ratio_high
+    return None if ratio is None or low is None or high is None else (ratio, low, high)
+
+
+def _profiles(folder: Path) -> dict[int, Profile]:
+    """The profiles in the folder by their rank count."""
+    profiles = [Profile.load(path) for path in sorted(folder.glob("profile*.json"))]
+    return {profile.ranks: profile for profile in profiles}
