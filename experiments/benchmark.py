@@ -185,10 +185,13 @@ def _method(measured: Measurement) -> str:
     }
     clocks = " or ".join(lasts[clock] for clock in dict.fromkeys(launch["clock"] for launch in launches))
     starts = " or ".join(dict.fromkeys(launch["start"] for launch in launches))
+    load = measured.environment["load_average"]
+    busy = f" The machine was busy before (load average {load}), so times may be too long." if load >= 1 else ""
+    times = "one launch" if len(launches) == 1 else f"{len(launches)} launches"
     return (
         f"Medians of single calls with 95 % intervals. All ranks start together ({starts}), and a sample lasts "
         f"{clocks}; looking at the clock takes {timer}. native / this above 1: faster than the MPI library's own. "
-        f"{len(launches)} launches, order shuffled with seed {measured.environment['seed']}."
+        f"{times}, order shuffled with seed {measured.environment['seed']}.{busy}"
     )
 
 

@@ -134,7 +134,8 @@ class _Series:
                 )  # fmt: skip
             job: dict[str, Any] = json.loads((work / "job.json").read_text(encoding="utf-8"))
         self.stories += job.pop("stories")
-        self.jobs.append(job | {"settings": dict(started.environment), "notes": list(started.notes)})
+        settings = {name: value for name, value in started.environment.items() if name != "MPI4PY_LIBMPI"}
+        self.jobs.append(job | {"settings": settings, "notes": list(started.notes)})  # that one is a path
         self.done += visits
         return job
 

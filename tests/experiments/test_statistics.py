@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from experiments.statistics import fit_line, fit_rate, median, median_ratio
 
@@ -35,6 +36,19 @@ def test_known_interval() -> None:
     # n = 10: the 2nd and the 9th of the ordered samples, at 97.9 % (David and Nagaraja, table of section 7.1).
     found = median(range(1, 11))
     assert (found.value, found.low, found.high) == (5.5, 2, 9)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.975])
+def test_the_interval_is_that_of_scipy(confidence: float) -> None:
+    random = np.random.default_rng(5)
+    for count in range(1, 60):
+        samples = random.normal(size=count)
+        found = median(samples, confidence)
+        known = stats.quantile_test(samples, q=0, p=0.5).confidence_interval(confidence)
+        if found.low is None:
+            assert np.isnan(known.low) or np.isnan(known.high)
+        else:
+            assert (found.low, found.high) == tuple(known)
 
 
 @pytest.mark.parametrize("count", [6, 11, 40])
@@ -73,7 +87,7 @@ def test_no_samples_are_an_error() -> None:
         median([])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.floats(1e-7, 1e-3), st.floats(1e-12, 1e-7))
 def test_an_exact_line_is_found(alpha: float, beta: float) -> None:
     sizes = [0.0, 64, 1024, 65536, 1 << 20, 1 << 22]
