@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ _GRACE = 5.0
 _PATIENCE = 0.1
 """Seconds after which a signal or the time limit is noticed at the latest."""
 
+_MARK = "CIRANDA_JOB"
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 
 
@@ -101,14 +103,14 @@ def run(launch: Launch, *, timeout: float | None = None) -> int:
     SIGINT, SIGTERM and SIGHUP are passed on to mpirun, and then to this process again. After ``timeout`` seconds the
     job is ended and the code is ``TIMED_OUT``. No process of the job outlives this call.
     """
-    with _started(launch, stdin=_terminal_free_stdin()) as process:
-        return _supervise(process, timeout).code
+    with _started(launch, stdin=_terminal_free_stdin()) as job:
+        return _supervise(job, timeout).code
 
 
 def capture(launch: Launch, *, timeout: float | None = None) -> Captured:
     """Run to the end with empty input, and return exit code and output; otherwise as ``run``."""
-    with _started(launch, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        return _supervise(process, timeout)
+    with _started(launch, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+        return _supervise(job, timeout)
 
 
 def run_command(
@@ -192,38 +194,62 @@ def _terminal_free_stdin() -> int | None:
     return subprocess.DEVNULL if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty() else None
 
 
+class _Job:
+    """A running mpirun and the mark by which its processes are found."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mark: str) -> None:
+        self.process = process
+        self._mark = f"{_MARK}={mark}".encode()
+
+    def stop(self, number: int) -> None:
+        """Ask mpirun to end its ranks, wait for the grace time, then kill what is left."""
+        self.process.send_signal(number)
+        try:
+            self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill every process that has the mark: both MPIs give ranks process groups or sessions of their own."""
+        for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
+            try:
+                if self._mark in Path("/proc", str(pid), "environ").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:  # it has ended meanwhile, or belongs to someone else
+                continue
+
+
 @contextmanager
 def _started(
     launch: Launch, *, stdin: int | None, stdout: int | None = None, stderr: int | None = None
-) -> Generator[subprocess.Popen[bytes]]:
-    """mpirun in a session of its own, all of whose processes are gone on leaving."""
+) -> Generator[_Job]:
+    """mpirun, out of reach of the terminal's signals; on leaving, all processes of its job are gone."""
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, **launch.environment, _MARK: mark}
     process = subprocess.Popen(
-        launch.argv,
-        env={**os.environ, **launch.environment},
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
+        launch.argv, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
     )
+    job = _Job(process, mark)
     try:
-        yield process
+        yield job
     finally:
-        _kill_session(process.pid)
+        job.kill()
         process.wait()
 
 
-def _supervise(process: subprocess.Popen[bytes], timeout: float | None) -> Captured:
+def _supervise(job: _Job, timeout: float | None) -> Captured:
     """Wait for the end, the time limit or a signal; a signal reaches this process after the job has ended."""
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     with _signals() as received:
         while True:
             try:
-                return _captured(process, process.communicate(timeout=_PATIENCE))
+                return _captured(job.process, job.process.communicate(timeout=_PATIENCE))
             except subprocess.TimeoutExpired:
                 if not received and time.monotonic() < deadline:
                     continue
-            _stop(process, received[0] if received else signal.SIGTERM)
-            return replace(_captured(process, process.communicate()), code=TIMED_OUT)
+            job.stop(received[0] if received else signal.SIGTERM)
+            return replace(_captured(job.process, job.process.communicate()), code=TIMED_OUT)
 
 
 @contextmanager
@@ -245,25 +271,6 @@ def _signals() -> Generator[list[int]]:
             signal.signal(number, handler)
         if received:
             signal.raise_signal(received[0])
-
-
-def _stop(process: subprocess.Popen[bytes], number: int) -> None:
-    """Ask mpirun to end its job, wait for the grace time, then kill what is left."""
-    process.send_signal(number)
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        _kill_session(process.pid)
-
-
-def _kill_session(session: int) -> None:
-    # Ranks have process groups of their own, so killing mpirun's group would miss them; they share its session.
-    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
-        try:
-            if os.getsid(pid) == session:
-                os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 def _captured(process: subprocess.Popen[bytes], output: tuple[bytes | None, bytes | None]) -> Captured:
