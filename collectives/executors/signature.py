@@ -48,7 +48,7 @@ def disagreements(signatures: Sequence[Signature]) -> str:
 
 def _opinions(values: Sequence[object]) -> str:
     holders = {value: [rank for rank, other in enumerate(values) if other == value] for value in values}
-    return ", ".join(f"{value} on {_ranks(ranks)}" for value, ranks in holders.items())
+    return " but ".join(f"{value} on {_ranks(ranks)}" for value, ranks in holders.items())
 
 
 def _ranks(ranks: list[int]) -> str:

@@ -50,7 +50,7 @@ def test_every_rank_hears_who_differs_in_what(field: str, value: object, usual: 
     with pytest.raises(CollectiveMismatch) as caught:
         executor.verify(mine)
     others = "rank 0" if SIZE == 2 else f"ranks {', '.join(map(str, range(SIZE - 1)))}"
-    expected = f"the ranks did not make the same call: {field}: {usual} on {others}, {value} on rank {SIZE - 1}"
+    expected = f"the ranks did not make the same call: {field}: {usual} on {others} but {value} on rank {SIZE - 1}"
     assert str(caught.value) == expected
     executor.verify(SAME)  # nothing was moved, so all may go on
 
