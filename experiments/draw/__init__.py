@@ -120,4 +120,4 @@ def _to_terminal(entry: Algorithm, place: Network, nbytes: int, *, rounds: bool,
     console = Console()
     run = simulate(entry, place.size, nbytes, place)
     for line in terminal.lines(run, console.width, rounds=rounds, language=language):
-        console.print(line, no_wrap=True, overflow="ellipsis")
+        console.print(line)

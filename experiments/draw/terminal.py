@@ -28,13 +28,14 @@ class _Frame:
     end: float
 
     def column(self, moment: float) -> int:
-        return min(self.width - 1, int(moment / self.end * self.width + 1e-9))
+        # Down for a beginning and for an end alike: so a bar never reaches into the one that follows it.
+        return int(moment / self.end * self.width + 1e-9)
 
     def bar(self, message: Message, *, sending: bool) -> _Bar:
         """The columns in which a message takes the sender's or the receiver's port, at least one."""
         begin, end = (message.start, message.sent) if sending else (message.receiving, message.end)
-        first = self.column(begin)
-        return _Bar(first, max(first + 1, round(end / self.end * self.width)), message)
+        first = min(self.column(begin), self.width - 1)
+        return _Bar(first, max(first + 1, self.column(end)), message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def lines(run: Run, width: int, *, rounds: bool = False, language: str = "en") -
         label = f"{words.rank} {rank}".rjust(margin - 1) + " "
         out = [message for message in timeline if message.source == rank]
         into = [message for message in timeline if message.dest == rank]
-        picture.append(Text(label, "bold") + _row(frame, colours, out, sending=True))
-        picture.append(Text(" " * margin) + _row(frame, colours, into, sending=False))
+        picture.append(Text(label, "bold", no_wrap=True) + _row(frame, colours, out, sending=True))
+        picture.append(Text(" " * margin, no_wrap=True) + _row(frame, colours, into, sending=False))
     if not run.messages:
         return [*picture, Text(words.idle)]
     return [*picture, _axis(frame, axis, words, rounds=rounds), Text(), _legend(colours, words)]
@@ -93,7 +94,7 @@ def _row(frame: _Frame, colours: Colouring, messages: Iterable[Message], *, send
         cells[first : first + len(text)] = text
         style = Style(color=colours.of(bar.message), dim=not (sending or bar.message.folds))
         styled.append((first, first + len(text), style))
-    row = Text("".join(cells), "dim")
+    row = Text("".join(cells), "dim", no_wrap=True)
     for first, last, style in styled:
         row.stylize(Style(dim=False) + style, first, last)
     return row
@@ -118,7 +119,7 @@ def _axis(frame: _Frame, axis: Axis, words: Texts, *, rounds: bool) -> Text:
         if all(cell == " " for cell in row[max(0, start - 1) : start + len(label)]):
             row[start : start + len(label)] = label
     title = words.round if rounds else axis.unit
-    return Text(title.rjust(frame.margin - 1) + " " + "".join(row).rstrip(), "dim")
+    return Text(title.rjust(frame.margin - 1) + " " + "".join(row).rstrip(), "dim", no_wrap=True)
 
 
 def _legend(colours: Colouring, words: Texts) -> Text:
