@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collectives.schedule import Chunks, Operation, Recv, Round, ScheduleError, Send
+from collectives.schedule import Operation, Recv, Round, ScheduleError, Send
 
 __all__ = ["Edge", "check_lengths", "match"]
 
@@ -32,8 +32,12 @@ def match(number: int, operations: Sequence[Round], chunks: int) -> dict[Edge, t
     for rank, mine in enumerate(operations):
         for operation in mine:
             peer = operation.dest if isinstance(operation, Send) else operation.source
-            _check_partner(number, rank, peer, len(operations))
-            _check_chunks(number, rank, operation.chunks, chunks)
+            if not 0 <= peer < len(operations) or peer == rank:
+                raise ScheduleError(
+                    f"rank {rank}, round {number}: its partner {peer} is not another of {len(operations)} ranks"
+                )
+            if (spans := operation.chunks.spans) and (last := spans[-1][1] - 1) >= chunks:
+                raise ScheduleError(f"rank {rank}, round {number}: chunk {last} is not one of the {chunks} chunks")
             if isinstance(operation, Send):
                 if (rank, peer) in sends:
                     raise ScheduleError(f"rank {rank}, round {number}: two sends to rank {peer} (law 2)")
@@ -44,17 +48,6 @@ def match(number: int, operations: Sequence[Round], chunks: int) -> dict[Edge, t
                 recvs[peer, rank] = operation
     _check_receives(number, sends, recvs)
     return {edge: (send, _met(number, edge, send, recvs.get(edge))) for edge, send in sends.items()}
-
-
-def _check_partner(number: int, rank: int, peer: int, size: int) -> None:
-    if not 0 <= peer < size or peer == rank:
-        raise ScheduleError(f"rank {rank}, round {number}: its partner {peer} is not another of {size} ranks")
-
-
-def _check_chunks(number: int, rank: int, carried: Chunks, chunks: int) -> None:
-    if carried.spans and carried.spans[-1][1] > chunks:
-        last = carried.spans[-1][1] - 1
-        raise ScheduleError(f"rank {rank}, round {number}: chunk {last} is not one of the {chunks} chunks")
 
 
 def _check_receives(number: int, sends: dict[Edge, Send], recvs: dict[Edge, Recv]) -> None:

@@ -135,7 +135,6 @@ class _Run:
         self.held = [self._brought(rank) for rank in range(size)]
         self.wanted = self._wanted()
         self.heard = [1 << rank for rank in range(size)]
-        self.touched: dict[tuple[int, int], int] = {}
         self.sent, self.folded = [0] * size, [0] * size
         self.messages = 0
         self.path = [(0, 0, 0)] * size  # longest chain so far in messages, chunks, folded chunks
@@ -169,30 +168,33 @@ class _Run:
         held = self.held[source]
         self.sent[source] += len(chunks)
         try:
-            return [held[chunk] for chunk in chunks]
+            return [held[chunk] for lo, hi in chunks.spans for chunk in range(lo, hi)]
         except KeyError as missing:
             raise ScheduleError(
                 f"rank {source}, round {number}: sends chunk {missing} to rank {dest} but does not hold it yet"
             ) from None
 
     def _commit(self, number: int, rank: int, recv: Recv, parcel: list[Term]) -> None:
-        held = self.held[rank]
-        for chunk, incoming in zip(recv.chunks, parcel, strict=True):
-            self.touched[rank, chunk] = number
-            if recv.fold is OVERWRITE:
-                held[chunk] = incoming
-            else:
-                held[chunk] = self._folded(number, rank, chunk, recv, incoming)
-                self.folded[rank] += 1
+        held, incoming = self.held[rank], iter(parcel)
+        if recv.fold is not OVERWRITE:
+            self.folded[rank] += len(parcel)
+        for lo, hi in recv.spans:
+            for chunk in range(lo, hi):
+                held[chunk] = (
+                    next(incoming)
+                    if recv.fold is OVERWRITE
+                    else self._folded(number, rank, chunk, recv, next(incoming))
+                )
 
     def _folded(self, number: int, rank: int, chunk: int, recv: Recv, incoming: Term) -> Term:
         mine = self.held[rank].get(chunk)
-        here = f"rank {rank}, round {number}, chunk {chunk}"
         if mine is None:
-            raise ScheduleError(f"{here}: folds what comes from rank {recv.source} into nothing")
+            raise ScheduleError(
+                f"rank {rank}, round {number}, chunk {chunk}: folds what comes from rank {recv.source} into nothing"
+            )
         if twice := mine.ranks & incoming.ranks:
             raise ScheduleError(
-                f"{here}: the contribution of {_ranks(twice)} is doubled: "
+                f"rank {rank}, round {number}, chunk {chunk}: the contribution of {_ranks(twice)} is doubled: "
                 f"it holds {mine} and folds in {incoming} from rank {recv.source}"
             )
         return Term(parts=(incoming, mine) if recv.fold is INCOMING_FIRST else (mine, incoming))
@@ -244,8 +246,9 @@ class _Run:
                 )
 
     def _last_touch(self, rank: int, chunk: int) -> str:
-        number = self.touched.get((rank, chunk))
-        return "no round" if number is None else f"round {number}"
+        rounds = enumerate(self.algorithm.rounds(rank, self.size))
+        touched = [n for n, ops in rounds if any(isinstance(op, Recv) and chunk in op.chunks for op in ops)]
+        return f"round {touched[-1]}" if touched else "no round"
 
     def proof(self, rounds: int) -> Proof:
         """What the finished run showed."""

@@ -70,13 +70,10 @@ class Chunks(Set[int]):
     def __init__(self, indices: int | Iterable[int]) -> None:
         if isinstance(indices, int):
             self.spans = ((indices, indices + 1),)
-        elif isinstance(indices, Chunks):
-            self.spans = indices.spans
-        elif isinstance(indices, range) and indices.step == 1:
-            self.spans = ((indices.start, indices.stop),) if indices else ()
+            self._length = 1
         else:
-            self.spans = _spans(sorted(set(indices)))
-        self._length = sum([hi - lo for lo, hi in self.spans])
+            self.spans = _spans(indices)
+            self._length = sum([hi - lo for lo, hi in self.spans])
         if self.spans and self.spans[0][0] < 0:
             raise ScheduleError(f"chunk {self.spans[0][0]} is negative; chunk indices count from 0")
 
@@ -105,9 +102,13 @@ class Chunks(Set[int]):
         return Chunks(index for index in self if index in other)
 
 
-def _spans(indices: list[int]) -> tuple[tuple[int, int], ...]:
+def _spans(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    if isinstance(indices, Chunks):
+        return indices.spans
+    if isinstance(indices, range) and indices.step == 1:
+        return ((indices.start, indices.stop),) if indices else ()
     spans: list[tuple[int, int]] = []
-    for index in indices:
+    for index in sorted(set(indices)):
         if spans and spans[-1][1] == index:
             spans[-1] = (spans[-1][0], index + 1)
         else:
@@ -124,7 +125,7 @@ class Send:
 
     def __init__(self, dest: int, chunks: int | Iterable[int]) -> None:
         object.__setattr__(self, "dest", dest)
-        object.__setattr__(self, "chunks", Chunks(chunks))
+        object.__setattr__(self, "chunks", chunks if isinstance(chunks, Chunks) else Chunks(chunks))
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
@@ -142,7 +143,7 @@ class Recv:
 
     def __init__(self, source: int, chunks: int | Iterable[int], fold: Fold = OVERWRITE) -> None:
         object.__setattr__(self, "source", source)
-        object.__setattr__(self, "chunks", Chunks(chunks))
+        object.__setattr__(self, "chunks", chunks if isinstance(chunks, Chunks) else Chunks(chunks))
         object.__setattr__(self, "fold", fold)
 
     @property
