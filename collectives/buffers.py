@@ -1,14 +1,16 @@
-"""What a caller hands to a collective, as flat NumPy arrays: mpi4py's buffer specifications, read without copies.
+"""What a caller hands to a collective, as flat NumPy arrays: mpi4py's buffer specifications.
 
 mpi4py takes an array, or a list ``[buffer, count, datatype]`` in several spellings, where the buffer shows itself by
-the buffer protocol, DLPack or ``__cuda_array_interface__``. ``block`` and ``vector`` read the same spellings. What
-they do not take on raises ``Declined``; the caller then leaves the call to mpi4py, whose errors are thus its own.
+the buffer protocol, DLPack or ``__cuda_array_interface__``. ``block`` and ``vector`` read the same spellings, without
+a copy where the processor can reach the memory and the datatype is a plain one. What they do not take on raises
+``Declined``; the caller then leaves the call to mpi4py, whose errors are thus its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from operator import index
 from typing import Any, cast
@@ -17,64 +19,63 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from collectives import datatypes, devices
+from collectives import datatypes, devices, dlpack, packing
 from collectives.datatypes import Element
 
-__all__ = ["Array", "Block", "Declined", "Vector", "block", "vector"]
+__all__ = ["Array", "Block", "Declined", "Octets", "Vector", "block", "in_place", "numbers", "vector"]
 
 Array = NDArray[Any]
+Octets = NDArray[np.uint8]
+Finish = Callable[[], object]
 
 
-class Declined(Exception):  # noqa: N818 - no error: the call goes to mpi4py, which may do it or say what is wrong
-    """This call is not for our algorithms, for the reason given."""
+class Declined(Exception):
+    """This call is not for our algorithms, for the reason given: mpi4py may do it, or say what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """``blocks`` times ``count`` elements in one piece; ``array`` is flat and covers exactly these.
+    """Blocks of ``count`` elements, ``nbytes`` bytes each, all together in ``octets``.
 
-    ``finish`` must be called when the array is complete: it copies staged memory back to its device.
+    ``finish`` must be called when the octets of a receive buffer are complete: it brings them to where the caller
+    wants them, if they are a copy of device memory or of a derived datatype.
     """
 
-    array: Array
+    octets: Octets
     count: int
+    nbytes: int
     element: Element
-    finish: Callable[[], None] | None = None
+    finish: Finish
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of one block of ``count`` elements."""
-        return self.count * self.element.dtype.itemsize
-
-    @property
-    def octets(self) -> NDArray[np.uint8]:
-        """The same memory as bytes."""
-        return self.array.view(np.uint8)
+    def array(self) -> Array:
+        """The same memory as elements of a plain datatype."""
+        return self.octets.view(self.element.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A buffer with ``counts[i]`` elements at element ``displs[i]`` for rank i; ``array`` is the whole buffer, flat."""
+    """A piece for each rank: ``lengths[i]`` bytes from byte ``starts[i]`` of ``octets``; ``finish`` as in Block."""
 
-    array: Array
-    counts: tuple[int, ...]
-    displs: tuple[int, ...]
-    element: Element
-    finish: Callable[[], None] | None = None
-
-    @property
-    def octets(self) -> NDArray[np.uint8]:
-        """The same memory as bytes."""
-        return self.array.view(np.uint8)
+    octets: Octets
+    lengths: tuple[int, ...]
+    starts: tuple[int, ...]
+    finish: Finish
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """Flat bytes of a buffer, and the element that the buffer itself declares."""
+    """Flat bytes of a buffer (none for BOTTOM and None), and the element that the buffer itself declares."""
 
-    octets: NDArray[np.uint8]
+    octets: Octets
     element: Element | None
-    finish: Callable[[], None] | None = None
+    store: Finish = tuple  # does nothing
+    absolute: bool = False
+
+
+def in_place(spec: object) -> bool:
+    """Whether a send buffer says that the data are in the receive buffer; None does too, as in mpi4py."""
+    return spec is None or spec is MPI.IN_PLACE
 
 
 def block(spec: object, *, writable: bool, blocks: int = 1) -> Block:
@@ -83,26 +84,22 @@ def block(spec: object, *, writable: bool, blocks: int = 1) -> Block:
     Without a count the buffer is divided among the blocks. Raises Declined for what mpi4py must do or refuse, and
     ValueError for a count that the buffer cannot hold (mpi4py would read or write beyond its end).
     """
-    buffer, count, displ, datatype = _taken_apart(spec, lists=True)
+    buffer, count, displ, datatype = _taken_apart(spec, (list, tuple))
     memory = _memory(buffer, writable=writable)
     element = _element(memory, datatype)
-    size, start = element.dtype.itemsize, _index(displ) if displ is not None else 0
-    available = memory.octets.size - start * size
+    start = element.extent * (0 if displ is None else _number(displ))
+    available = memory.octets.size - start
     if start < 0 or available < 0:
-        raise Declined(f"displacement {start} is outside of the buffer")
+        raise Declined("a displacement outside of the buffer")
     if count is None:
-        each, rest = divmod(available, size * max(blocks, 1))
+        each, rest = divmod(available, element.extent * blocks)
         if rest:
-            raise Declined("the buffer is no multiple of its blocks and datatype")
+            raise Declined("a buffer that is no multiple of its blocks and datatype")
     else:
-        each = _index(count)
-        if each < 0:
-            raise Declined(f"count {each} is negative")
-        if each * max(blocks, 1) * size > available:
-            raise _too_short(buffer, each * max(blocks, 1), size, available)
-    lo = start * size
-    octets = memory.octets[lo : lo + each * max(blocks, 1) * size]
-    return Block(octets.view(element.dtype), each, element, memory.finish)
+        each = _number(count)
+    nbytes = each * element.size
+    octets, starts, finish = _laid_out(memory, element, [start], [each * blocks], writable=writable)
+    return Block(octets[starts[0] : starts[0] + nbytes * blocks], each, nbytes, element, finish)
 
 
 def vector(spec: object, *, writable: bool, blocks: int) -> Vector:
@@ -110,62 +107,37 @@ def vector(spec: object, *, writable: bool, blocks: int) -> Vector:
 
     Without counts the buffer is divided as evenly as it goes. Raises as ``block`` does.
     """
-    buffer, counts, displs, datatype = _taken_apart(spec, lists=False)
+    buffer, counts, displs, datatype = _taken_apart(spec, (tuple,))
     memory = _memory(buffer, writable=writable)
     element = _element(memory, datatype)
-    size = element.dtype.itemsize
-    total, rest = divmod(memory.octets.size, size)
-    if counts is None and rest:
-        raise Declined("the buffer is no multiple of its datatype")
-    each = _numbers(counts, blocks) if counts is not None else tuple(
-        total // blocks + (total % blocks > rank) for rank in range(blocks)
-    )
-    starts = _starts(displs, each, blocks)
-    if min(each, default=0) < 0 or min(starts, default=0) < 0:
-        raise Declined("a count or displacement is negative")
-    needed = max((start + count for start, count in zip(starts, each, strict=True) if count), default=0)
-    if needed * size > memory.octets.size:
-        raise _too_short(buffer, needed, size, memory.octets.size)
-    return Vector(memory.octets[: total * size].view(element.dtype), each, starts, element, memory.finish)
+    total, rest = divmod(memory.octets.size, element.extent)
+    if counts is not None:
+        each = _one_each(counts, blocks)
+    elif rest:
+        raise Declined("a buffer that is no multiple of its datatype")
+    else:
+        each = [total // blocks + (total % blocks > rank) for rank in range(blocks)]
+    starts = [element.extent * displ for displ in _displacements(displs, each)]
+    octets, starts, finish = _laid_out(memory, element, starts, each, writable=writable)
+    return Vector(octets, tuple(count * element.size for count in each), tuple(starts), finish)
 
 
-def _starts(displs: object, counts: tuple[int, ...], blocks: int) -> tuple[int, ...]:
-    if displs is None:
-        return tuple(accumulate(counts, initial=0))[:-1]
-    if isinstance(displs, int):
-        return tuple(displs * rank for rank in range(blocks))
-    return _numbers(displs, blocks)
-
-
-def _too_short(buffer: object, count: int, size: int, available: int) -> Exception:
-    if buffer is None or buffer is MPI.BOTTOM:
-        return Declined("a buffer given by address (BOTTOM or None)")
-    return ValueError(f"message: {count} elements need {count * size} bytes, but the buffer has {available} bytes left")
-
-
-def _numbers(values: object, blocks: int) -> tuple[int, ...]:
+def numbers(values: object) -> list[int]:
+    """A sequence of whole numbers, of whatever type, as ints; Declined for anything else."""
     try:
-        numbers = (index(cast("int", values)),) * blocks
+        return [index(value) for value in cast("Sequence[int]", values)]
     except TypeError:
-        numbers = tuple(_index(value) for value in cast("Sequence[object]", values))
-    if len(numbers) != blocks:
-        raise Declined(f"{len(numbers)} counts or displacements for {blocks} ranks")
-    return numbers
+        raise Declined("counts or displacements that are no whole numbers") from None
 
 
-def _index(value: object) -> int:
-    try:
-        return index(cast("int", value))
-    except TypeError:
-        raise Declined(f"{value!r} is no whole number") from None
+# --- spellings ------------------------------------------------------------------------------------------------------
 
 
-def _taken_apart(spec: object, *, lists: bool) -> tuple[object, object, object, object]:
-    """``(buffer, count, displ, datatype)``; ``lists`` says whether ``[count, displ]`` may be a list as well."""
+def _taken_apart(spec: object, pairs: tuple[type, ...]) -> tuple[object, object, object, object]:
+    """``(buffer, count, displ, datatype)``; ``pairs`` are the types in which count and displ may come together."""
     if not isinstance(spec, (list, tuple)):
         return spec, None, None, None
     parts = cast("Sequence[object]", spec)
-    pair = (list, tuple) if lists else (tuple,)
     if len(parts) == 4:
         return parts[0], parts[1], parts[2], parts[3]
     if len(parts) not in (2, 3):
@@ -173,12 +145,35 @@ def _taken_apart(spec: object, *, lists: bool) -> tuple[object, object, object, 
     count, datatype = parts[1], parts[2] if len(parts) == 3 else None
     if len(parts) == 2 and isinstance(count, (MPI.Datatype, str)):
         return parts[0], None, None, count
-    if isinstance(count, pair):
+    if isinstance(count, pairs):
         couple = cast("Sequence[object]", count)
         if len(couple) != 2:
             raise Declined("a pair (count, displacement) of another length")
         return parts[0], couple[0], couple[1], datatype
     return parts[0], count, None, datatype
+
+
+def _number(value: object) -> int:
+    return numbers((value,))[0]
+
+
+def _one_each(values: object, blocks: int) -> list[int]:
+    """``values`` for each rank: a number stands for all."""
+    try:
+        found = [index(cast("int", values))] * blocks
+    except TypeError:
+        found = numbers(values)
+    if len(found) != blocks:
+        raise Declined(f"{len(found)} counts or displacements for {blocks} ranks")
+    return found
+
+
+def _displacements(displs: object, counts: Sequence[int]) -> list[int]:
+    if displs is None:
+        return list(accumulate(counts, initial=0))[:-1]
+    if isinstance(displs, int):
+        return [displs * rank for rank in range(len(counts))]
+    return _one_each(displs, len(counts))
 
 
 def _element(memory: _Memory, datatype: object) -> Element:
@@ -189,13 +184,49 @@ def _element(memory: _Memory, datatype: object) -> Element:
     else:
         element = datatypes.of_format(datatype) if isinstance(datatype, str) else None
     if element is None:
-        raise Declined("a derived or unknown datatype" if datatype is not None else "a dtype without an MPI datatype")
+        raise Declined("a dtype or datatype that is not known")
     return element
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def _laid_out(
+    memory: _Memory, element: Element, starts: Sequence[int], counts: Sequence[int], *, writable: bool
+) -> tuple[Octets, Sequence[int], Finish]:
+    """The octets, where in them each of ``counts[i]`` elements from byte ``starts[i]`` begins, and how to finish."""
+    if min((*starts, *counts), default=0) < 0:
+        raise Declined("a negative count or displacement")
+    datatype = element.datatype
+    for start, count in zip(starts, counts, strict=True):
+        first, end = packing.reach(datatype, count) if element.derived and datatype else (0, count * element.size)
+        if start + first < 0 or (start + end > memory.octets.size and count):
+            if memory.absolute:
+                raise Declined("a buffer given by address (BOTTOM or None)")
+            raise ValueError(
+                f"message: {count} elements end {start + end} bytes into a buffer of {memory.octets.size} bytes"
+            )
+    if not element.derived or datatype is None:
+        return memory.octets, starts, memory.store
+    base = MPI.Get_address(memory.octets) if memory.octets.size else 0
+    places = [(base + start, count) for start, count in zip(starts, counts, strict=True)]
+    try:
+        octets = packing.gather(datatype, places)
+    except BufferError as problem:
+        raise Declined(str(problem)) from None
+    sizes = (count * element.size for count in counts)
+    finish = partial(_unpack, memory, datatype, places, octets) if writable else tuple
+    return octets, list(accumulate(sizes, initial=0))[:-1], finish
+
+
+def _unpack(memory: _Memory, datatype: MPI.Datatype, places: list[packing.Place], octets: Octets) -> None:
+    packing.scatter(datatype, places, octets)
+    memory.store()
 
 
 def _memory(buffer: object, *, writable: bool) -> _Memory:
     if buffer is None or buffer is MPI.BOTTOM:
-        return _Memory(np.empty(0, np.uint8), None)
+        return _Memory(np.empty(0, np.uint8), None, absolute=True)
     if isinstance(buffer, np.ndarray):
         return _array(cast("Array", buffer), writable=writable)
     try:
@@ -205,9 +236,8 @@ def _memory(buffer: object, *, writable: bool) -> _Memory:
     if not view.contiguous or (writable and view.readonly):
         raise Declined("a buffer that is not contiguous, or not writable")
     element = datatypes.of_format(view.format or "B")
-    if not view.c_contiguous:
-        return _Memory(_array(np.asarray(view), writable=writable).octets, element)
-    return _Memory(np.frombuffer(view, np.uint8), element)
+    octets = np.frombuffer(view, np.uint8) if view.c_contiguous else _flat(np.asarray(view))
+    return _Memory(octets, element)
 
 
 def _array(array: Array, *, writable: bool) -> _Memory:
@@ -216,20 +246,21 @@ def _array(array: Array, *, writable: bool) -> _Memory:
         raise Declined("an array that is not contiguous, or not writable")
     if array.dtype.hasobject:
         raise Declined("an array of Python objects")
-    return _Memory(array.reshape(-1, order="A").view(np.uint8), datatypes.of_dtype(array.dtype))
+    return _Memory(_flat(array), datatypes.of_dtype(array.dtype))
+
+
+def _flat(array: Array) -> Octets:
+    return array.reshape(-1, order="A").view(np.uint8)
 
 
 def _exchanged(buffer: object, *, writable: bool) -> _Memory:
     """Memory that shows itself by DLPack (on the host) or ``__cuda_array_interface__``."""
-    if devices.is_host_dlpack(buffer):
-        try:
-            return _array(np.from_dlpack(cast("Any", buffer)), writable=writable)
-        except (BufferError, RuntimeError, TypeError, ValueError) as problem:
-            raise Declined(f"DLPack: {problem}") from None
-    if devices.is_cuda_array(buffer):
-        try:
+    try:
+        if dlpack.is_host(buffer):
+            return _array(dlpack.view(buffer), writable=writable)
+        if devices.is_cuda_array(buffer):
             staged = devices.stage(buffer, writable=writable)
-        except BufferError as problem:
-            raise Declined(str(problem)) from None
-        return _Memory(staged.octets, datatypes.of_dtype(staged.dtype), staged.store)
+            return _Memory(staged.octets, datatypes.of_dtype(staged.dtype), staged.store)
+    except BufferError as problem:
+        raise Declined(str(problem)) from None
     raise Declined("no buffer")

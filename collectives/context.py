@@ -8,9 +8,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 import numpy as np
 from mpi4py import MPI
+from mpi4py.MPI import Intracomm
 
 from collectives.executors.interpreted import Interpreted
 from collectives.profile import Profile, ProfileError
@@ -31,10 +33,10 @@ class Context:
 
 def existing(comm: MPI.Comm) -> Context | None:
     """The context of this communicator if it has one; not collective."""
-    return comm.Get_attr(_keyval())
+    return cast("Context | None", comm.Get_attr(_keyval()))
 
 
-def of(comm: MPI.Intracomm) -> Context:
+def of(comm: Intracomm) -> Context:
     """The context of this communicator. The first time this is collective: it makes the private communicator.
 
     It is called by the first collective that we run, which all ranks enter anyway; so wrapping a communicator stays
@@ -42,13 +44,16 @@ def of(comm: MPI.Intracomm) -> Context:
     """
     context = existing(comm)
     if context is None:
-        prices = _agreed_prices(comm)
         # Dup would call the user's attribute callbacks and copy the topology; Create does neither.
         group = comm.Get_group()
-        private = MPI.Intracomm.Create(comm, group)
+        private = Intracomm.Create(comm, group)
         group.Free()
-        assert isinstance(private, MPI.Intracomm)
-        context = Context(Interpreted(private), prices)
+        assert isinstance(private, Intracomm)
+        try:
+            context = Context(Interpreted(private), _agreed_prices(private))
+        except ProfileError:
+            private.Free()
+            raise
         comm.Set_attr(_keyval(), context)
     return context
 
@@ -64,7 +69,7 @@ def _release(comm: MPI.Comm, keyval: int, context: Context) -> None:
     context.executor.comm.Free()
 
 
-def _agreed_prices(comm: MPI.Intracomm) -> Prices:
+def _agreed_prices(comm: Intracomm) -> Prices:
     """Rank 0's prices at every rank, as fixed binary: a profile on another node may differ, and choices must not."""
     error, record = b"", _RECORD.pack(0, 0, 0, False, 0)
     if comm.rank == 0:
@@ -75,10 +80,10 @@ def _agreed_prices(comm: MPI.Intracomm) -> Prices:
             error = str(problem).encode()
             record = _RECORD.pack(0, 0, 0, False, len(error))
     shared = np.frombuffer(bytearray(record), np.uint8)
-    MPI.Intracomm.Bcast(comm, shared)
+    comm.Bcast(shared)
     alpha, beta, gamma, measured, length = _RECORD.unpack(shared.tobytes())
     if length:
         text = np.frombuffer(bytearray(error or bytes(length)), np.uint8)
-        MPI.Intracomm.Bcast(comm, text)
+        comm.Bcast(text)
         raise ProfileError(f"rank 0: {text.tobytes().decode()}")
     return Prices(alpha, beta, gamma, measured)

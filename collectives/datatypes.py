@@ -35,20 +35,31 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Element:
-    """One element of a message: its NumPy ``dtype``, its ``kind`` (what may be reduced on it), and its MPI ``datatype``.
+    """One element of a message: NumPy ``dtype``, ``kind`` (which tells what may be reduced on it), MPI ``datatype``.
 
     ``datatype`` is None for the dtypes that MPI lacks (float16, bfloat16). ``key`` stands for it in caches.
+    ``size`` is its bytes in a message, ``extent`` the bytes from one element to the next. For a derived datatype the
+    ``dtype`` is that of its bytes.
     """
 
     dtype: np.dtype[Any]
     kind: str
     datatype: MPI.Datatype | None
     key: int | str
+    size: int
+    extent: int
 
     @property
     def name(self) -> str:
         """What messages call it."""
+        if self.derived:
+            return "a derived datatype"
         return self.datatype.Get_name() if self.datatype is not None else self.dtype.name
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is a derived datatype, which travels packed and is never reduced here."""
+        return self.kind == "derived"
 
 
 @cache
@@ -63,13 +74,17 @@ def _named() -> Mapping[int, Element]:
             extent = datatype.Get_extent()[1]
             dtype = np.dtype(f"V{extent}") if kind == "opaque" else np.dtype(dtlib.to_numpy_dtype(datatype))
             if dtype.itemsize == extent:
-                found.setdefault(datatype.handle, Element(dtype, kind, datatype, datatype.handle))
+                found.setdefault(datatype.handle, Element(dtype, kind, datatype, datatype.handle, extent, extent))
     return MappingProxyType(found)
 
 
 def of_mpi(datatype: MPI.Datatype) -> Element | None:
-    """The element of a named MPI datatype, or None for a derived or unknown one."""
-    return _named().get(datatype.handle)
+    """The element of an MPI datatype; None for the null datatype and for one whose elements do not move forwards."""
+    named = _named().get(datatype.handle)
+    if named is not None or datatype == MPI.DATATYPE_NULL:
+        return named
+    size, extent = datatype.Get_size(), datatype.Get_extent()[1]
+    return Element(np.dtype(np.uint8), "derived", datatype, datatype.handle, size, extent) if extent > 0 else None
 
 
 @cache
@@ -87,7 +102,7 @@ def of_format(code: str) -> Element | None:
 def of_dtype(dtype: np.dtype[Any]) -> Element | None:
     """The element of a NumPy dtype in native byte order; None for objects, strings, dates and structures."""
     if dtype.name in ("float16", "bfloat16") and dtype.isnative:
-        return Element(dtype, "floating", None, dtype.name)
+        return Element(dtype, "floating", None, dtype.name, dtype.itemsize, dtype.itemsize)
     if not dtype.isnative or dtype.kind not in "?bBiufcS":
         return None
     return of_format(dtype.char)

@@ -9,26 +9,27 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Staged", "count", "is_cuda_array", "is_host_dlpack", "stage"]
+from collectives import memory
 
-_DLPACK_CPU = 1  # kDLCPU of dlpack.h
+__all__ = ["Staged", "count", "is_cuda_array", "stage"]
+
 _MEMORY_TYPE, _CONTEXT, _IS_MANAGED = 2, 1, 8  # CUpointer_attribute of cuda.h
 _ON_DEVICE = 2  # CU_MEMORYTYPE_DEVICE
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Host memory that stands for a device array: ``store`` copies it back (None if it is the array's own memory)."""
+    """Host memory that stands for a device array; ``store`` copies it back, if it is not the array's own memory."""
 
     octets: NDArray[np.uint8]
     dtype: np.dtype[Any]
-    store: Callable[[], None] | None
+    store: Callable[[], object] = tuple  # does nothing
 
 
 def count() -> int:
@@ -38,12 +39,6 @@ def count() -> int:
     if driver is None or driver.cuDeviceGetCount(ctypes.byref(found)) != 0:
         return 0
     return found.value
-
-
-def is_host_dlpack(buffer: object) -> bool:
-    """Whether the object shows host memory by DLPack."""
-    where = getattr(buffer, "__dlpack_device__", None)
-    return hasattr(buffer, "__dlpack__") and where is not None and int(where()[0]) == _DLPACK_CPU
 
 
 def is_cuda_array(buffer: object) -> bool:
@@ -63,16 +58,17 @@ def stage(buffer: object, *, writable: bool) -> Staged:
     _check(facts, dtype, shape, readonly=readonly and writable)
     nbytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     if nbytes == 0 or not address:
-        return Staged(np.empty(0, np.uint8), dtype, None)
+        return Staged(np.empty(0, np.uint8), dtype)
     driver = _driver()
     if driver is not None:
         _synchronize(driver, facts.get("stream"))
     if driver is None or not _on_device(driver, address):
-        held = (ctypes.c_uint8 * nbytes).from_address(address)
-        return Staged(np.frombuffer(held, np.uint8), dtype, None)
+        return Staged(memory.at(address, nbytes, buffer), dtype)
     host = np.empty(nbytes, np.uint8)
     _copy(driver, host, address, to_device=False)
-    return Staged(host, dtype, (lambda: _copy(driver, host, address, to_device=True)) if writable else None)
+    return (
+        Staged(host, dtype, partial(_copy, driver, host, address, to_device=True)) if writable else Staged(host, dtype)
+    )
 
 
 def _check(facts: dict[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...], *, readonly: bool) -> None:

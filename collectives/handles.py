@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+# ruff: noqa: N802 - the methods' names are mpi4py's
 import os
+from dataclasses import dataclass
 from typing import Self
 
 from mpi4py import MPI
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "Settings"]
 
 
-class Handle(MPI.Intracomm):
-    """An intracommunicator whose duplicates and parts are of its own class and inherit ``timeout`` and ``check``.
-
-    ``timeout`` (seconds; None: wait for ever) and ``check`` come from ``CIRANDA_TIMEOUT`` and ``CIRANDA_CHECK=1``
-    where they are not given.
-    """
+@dataclass(slots=True)
+class Settings:
+    """``timeout`` in seconds (None: wait for ever); ``check``: compare each call among the ranks first."""
 
     timeout: float | None
     check: bool
 
+
+class Handle(MPI.Intracomm):
+    """An intracommunicator whose duplicates and parts are of its own class and inherit its ``settings``.
+
+    They come from ``CIRANDA_TIMEOUT`` and ``CIRANDA_CHECK=1`` where they are not given, and may be changed between
+    calls, alike on all ranks.
+    """
+
+    settings: Settings
+
     def __new__(cls, comm: MPI.Comm | None = None, *, timeout: float | None = None, check: bool | None = None) -> Self:
         """Another handle of ``comm``, or a null handle."""
         self = super().__new__(cls, comm)
-        self.timeout = _timeout_from_environment() if timeout is None else _positive(timeout, "timeout")
-        self.check = os.environ.get("CIRANDA_CHECK", "") not in ("", "0") if check is None else check
+        self.settings = Settings(
+            _timeout_from_environment() if timeout is None else _positive(timeout, "timeout"),
+            os.environ.get("CIRANDA_CHECK", "") not in ("", "0") if check is None else check,
+        )
         return self
 
     def forget(self) -> None:
-        """Drop what is cached for the communicator that this handle stood for."""
+        """Drop what is kept for the communicator that this handle stood for."""
 
     def Free(self) -> None:
         """Free the communicator, and our private one with it."""
@@ -81,7 +92,7 @@ class Handle(MPI.Intracomm):
     def _like(self, comm: MPI.Comm) -> Self:
         # Idup completes a handle later, in place, so one that is of our class already must be kept.
         mine = comm if isinstance(comm, type(self)) else type(self)(comm)
-        mine.timeout, mine.check = self.timeout, self.check
+        mine.settings.timeout, mine.settings.check = self.settings.timeout, self.settings.check
         return mine
 
 

@@ -24,9 +24,9 @@ def grain(nbytes: int) -> int:
     return 8 if nbytes % 8 == 0 else 1
 
 
-def pieces(counts: Sequence[int], displs: Sequence[int]) -> Places:
-    """Chunk i is the piece of rank i: ``counts[i]`` elements from element ``displs[i]`` of buffer 0."""
-    return lambda chunk: (0, displs[chunk], displs[chunk] + counts[chunk])
+def pieces(lengths: Sequence[int], starts: Sequence[int]) -> Places:
+    """Chunk i is the piece of rank i: ``lengths[i]`` elements from element ``starts[i]`` of buffer 0."""
+    return lambda chunk: (0, starts[chunk], starts[chunk] + lengths[chunk])
 
 
 def exchange(algorithm: Algorithm, rank: int, size: int, block: int) -> tuple[Places, int]:
@@ -39,9 +39,10 @@ def exchange(algorithm: Algorithm, rank: int, size: int, block: int) -> tuple[Pl
 
     def places(chunk: int) -> tuple[int, int, int]:
         source, dest = divmod(chunk, size)
-        buffer, slot = (
-            (SEND, dest) if source == rank else (RECEIVE, source) if dest == rank else (TRANSIT, slots[chunk])
-        )
-        return buffer, slot * block, (slot + 1) * block
+        if source == rank:
+            return SEND, dest * block, (dest + 1) * block
+        if dest == rank:
+            return RECEIVE, source * block, (source + 1) * block
+        return TRANSIT, slots[chunk] * block, (slots[chunk] + 1) * block
 
     return places, len(passing) * block

@@ -1,19 +1,19 @@
-"""Which algorithm, and why: every candidate's closed form, priced with the numbers of a profile.
+"""Which algorithm: every candidate's closed form, priced with the numbers of a profile.
 
 All ranks must choose alike, so a choice depends on nothing but its arguments, and the profile is the one of rank 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from collectives import catalogue, proof
 from collectives.catalogue import Algorithm
 from collectives.schedule import ScheduleError
 
-__all__ = ["Candidate", "Explanation", "Prices", "allowed", "candidates", "choose", "resolve"]
+__all__ = ["Candidate", "Prices", "allowed", "candidates", "choose", "excluded", "resolve"]
 
 LARGEST_PIPELINE = 256  # segments; beyond this the closed forms gain less than one part in a hundred
 SMALLEST_SEGMENT = 1024  # bytes
@@ -21,7 +21,7 @@ SMALLEST_SEGMENT = 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """``alpha`` seconds per message, ``beta`` seconds per byte, ``gamma`` seconds per reduced byte, and their origin."""
+    """``alpha`` seconds per message, ``beta`` per byte, ``gamma`` per reduced byte; ``measured`` or only guessed."""
 
     alpha: float
     beta: float
@@ -67,8 +67,22 @@ def choose(
     return found[0].algorithm
 
 
+def excluded(collective: str, size: int, *, ordered: bool = False, root: int = 0) -> dict[str, str]:
+    """The algorithms for the collective that ``candidates`` leaves out, each with the reason."""
+    entries = (_rooted(catalogue.get(name), root) for name in catalogue.names(collective))
+    reasons: dict[str, str] = {}
+    for entry in entries:
+        if not entry.supports(size):
+            reasons[entry.name] = f"does not work for {size} ranks"
+        elif ordered and entry.commutative:
+            reasons[entry.name] = "does not keep rank order, which this operation needs"
+    return reasons
+
+
 @lru_cache(maxsize=1024)
-def resolve(algorithm: str | Algorithm, collective: str, size: int, *, ordered: bool = False, root: int = 0) -> Algorithm:
+def resolve(
+    algorithm: str | Algorithm, collective: str, size: int, *, ordered: bool = False, root: int = 0
+) -> Algorithm:
     """The algorithm that a caller asked for, its root set; ValueError says why it can't serve this call."""
     try:
         entry = catalogue.parse(algorithm) if isinstance(algorithm, str) else algorithm
@@ -127,54 +141,3 @@ def _seconds(entry: Algorithm, size: int, nbytes: int, prices: Prices) -> float:
 
 def _rank(candidate: Candidate) -> tuple[float, str]:
     return candidate.seconds, candidate.algorithm.label
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What a communicator would do with a call, and what it has done so far; ``str()`` gives a table for people.
-
-    ``candidates`` are in order of predicted time, the chosen one first; ``excluded`` maps the others' names to the
-    reason. ``calls`` counts this communicator's calls of the collective by algorithm, ``passed_on`` those that went
-    to mpi4py's own method, by reason.
-    """
-
-    collective: str
-    size: int
-    nbytes: int
-    prices: Prices
-    executor: str
-    candidates: tuple[Candidate, ...]
-    excluded: Mapping[str, str] = field(default_factory=dict[str, str])
-    calls: Mapping[str, int] = field(default_factory=dict[str, int])
-    passed_on: Mapping[str, int] = field(default_factory=dict[str, int])
-    note: str = ""
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """The one that is selected."""
-        return self.candidates[0].algorithm
-
-    def __str__(self) -> str:
-        prices = self.prices
-        lines = [
-            f"{self.collective} of {self.nbytes} bytes on {self.size} ranks: {self.algorithm.label}, "
-            f"run by the {self.executor} executor",
-            f"predicted with alpha = {_time(prices.alpha)} a message, beta = {prices.beta * 1e9:.4g} ns a byte, "
-            f"gamma = {prices.gamma * 1e9:.4g} ns a reduced byte "
-            + ("(measured)" if prices.measured else "(a guess, not measured; run: ciranda calibrate)"),
-        ]
-        width = max(len(candidate.algorithm.label) for candidate in self.candidates)
-        for candidate in self.candidates:
-            exact = "" if candidate.algorithm.exact else "  (about)"
-            lines.append(f"  {candidate.algorithm.label:<{width}}  {_time(candidate.seconds):>10}{exact}")
-        lines += [f"  {name:<{width}}  left out: {reason}" for name, reason in self.excluded.items()]
-        lines += [f"called {count} times: {label}" for label, count in self.calls.items()]
-        lines += [f"passed on to mpi4py {count} times: {reason}" for reason, count in self.passed_on.items()]
-        return "\n".join([*lines, *filter(None, [self.note])])
-
-
-def _time(seconds: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.4g} {unit}"
-    return f"{seconds * 1e9:.4g} ns"

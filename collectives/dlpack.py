@@ -1,0 +1,110 @@
+"""Host arrays that show themselves by DLPack, read without taking them over: the exporter keeps its memory.
+
+Layout: dlpack.h, versions 0.8 and 1.x (https://dmlc.github.io/dlpack/latest/c_api.html).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectives import memory
+
+__all__ = ["is_host", "view"]
+
+_HOST = (1, 3, 11, 13)  # kDLCPU, kDLCUDAHost, kDLROCMHost, kDLCUDAManaged: the processor can reach it
+_READ_ONLY = 1
+_CODES = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
+_FLOAT, _BFLOAT = 2, 4
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class _Versioned(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    )
+
+
+def is_host(buffer: object) -> bool:
+    """Whether the object shows memory that the processor can reach by DLPack."""
+    where = getattr(buffer, "__dlpack_device__", None)
+    return hasattr(buffer, "__dlpack__") and where is not None and int(where()[0]) in _HOST
+
+
+def view(buffer: object) -> NDArray[Any]:
+    """The array's memory, flat, read-only where the exporter says so; BufferError where NumPy can't show it."""
+    export = cast("Any", buffer).__dlpack__
+    try:
+        capsule = export(max_version=(1, 0), copy=False)
+    except TypeError:  # an exporter from before DLPack 1.0 takes neither
+        capsule = export()
+    tensor, read_only = _unpacked(capsule)
+    dtype = _dtype(tensor)
+    shape = tensor.shape[: tensor.ndim]
+    strides = tensor.strides[: tensor.ndim] if tensor.strides else None
+    if strides is not None and not _contiguous(shape, strides) and not _contiguous(shape[::-1], strides[::-1]):
+        raise BufferError("dlpack: the array is not contiguous")
+    count = int(np.prod(shape, dtype=np.int64))
+    address = (tensor.data or 0) + tensor.byte_offset
+    return memory.at(address, count * dtype.itemsize, capsule, read_only=read_only).view(dtype)
+
+
+def _unpacked(capsule: object) -> tuple[_Tensor, bool]:
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    valid = ctypes.pythonapi.PyCapsule_IsValid
+    valid.restype, valid.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
+    if valid(capsule, b"dltensor_versioned"):
+        managed = _Versioned.from_address(pointer(capsule, b"dltensor_versioned"))
+        if managed.major != 1:
+            raise BufferError(f"dlpack: version {managed.major} is not known")
+        return managed.tensor, bool(managed.flags & _READ_ONLY)
+    if valid(capsule, b"dltensor"):
+        return _Tensor.from_address(pointer(capsule, b"dltensor")), False
+    raise BufferError("dlpack: no tensor in the capsule")
+
+
+def _dtype(tensor: _Tensor) -> np.dtype[Any]:
+    if tensor.code == _FLOAT and tensor.lanes == 2:  # how some exporters spell complex
+        return np.dtype(f"c{tensor.bits // 4}")
+    if tensor.lanes != 1 or tensor.bits % 8:
+        raise BufferError(f"dlpack: elements of {tensor.bits} bits in {tensor.lanes} lanes are not supported")
+    if tensor.code == _BFLOAT and tensor.bits == 16:
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    try:
+        return np.dtype(f"{_CODES[tensor.code]}{tensor.bits // 8}")
+    except (KeyError, TypeError):
+        raise BufferError(f"dlpack: type code {tensor.code} with {tensor.bits} bits is not supported") from None
+
+
+def _contiguous(shape: list[int], strides: list[int]) -> bool:
+    step = 1
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length > 1 and stride != step:
+            return False
+        step *= length
+    return True

@@ -1,0 +1,238 @@
+"""The collectives on buffers that have been read: which plan, where its chunks lie, what is copied, and the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from collectives import layout, operations, selection
+from collectives.buffers import Array, Block, Declined, Octets, Vector
+from collectives.catalogue import Algorithm
+from collectives.context import Context
+from collectives.datatypes import Element
+from collectives.executors.plan import Plan, lower
+from collectives.executors.signature import Signature
+from collectives.handles import Settings
+from collectives.operations import Combine
+
+__all__ = ["Call", "Choice", "Runner"]
+
+LARGEST_CACHE = 1024
+"""Calls that are remembered; a plan takes some kilobytes, and programs repeat few kinds of calls."""
+
+Choice = str | Algorithm | None
+"""An algorithm as callers name it; None: select one."""
+
+_BYTES = np.dtype(np.uint8)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A kind of call that has been made: its plan, how many elements of transit memory that needs, and its uses."""
+
+    algorithm: Algorithm
+    plan: Plan
+    transit: int
+    uses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What ranks compare in check mode, beside the algorithm."""
+
+    count: int
+    dtype: str = "bytes"
+    op: MPI.Op | None = None
+    root: int = -1
+
+
+class Runner:
+    """Carries out collectives on one communicator, for one handle of it.
+
+    Everything that a repeated call needs is kept: plans by (collective, algorithm, counts), and work memory. A call
+    that is refused raises Declined before any message is sent; a wrong ``algorithm`` raises ValueError.
+    """
+
+    def __init__(self, context: Context, settings: Settings) -> None:
+        self.context, self.settings = context, settings
+        self.rank, self.size = context.executor.comm.rank, context.executor.comm.size
+        self._calls: dict[Hashable, Call] = {}
+        self._forgotten: Counter[str] = Counter()
+        self._work = np.empty(0, np.uint8)
+
+    def barrier(self, algorithm: Choice) -> None:
+        """Wait until all ranks have come."""
+        self._execute(self._call("barrier", 0, 0, algorithm), (), None, _What(0))
+
+    def broadcast(self, block: Block, root: int, algorithm: Choice) -> None:
+        """``block`` of rank ``root`` to all."""
+        call = self._call("broadcast", block.nbytes, block.nbytes, algorithm, root=root)
+        self._execute(call, (block.octets,), None, _What(block.nbytes, root=root))
+        if self.rank != root:
+            block.finish()
+
+    def allgather(self, send: Block | None, recv: Vector, algorithm: Choice) -> None:
+        """Everybody's piece to everybody; ``send`` is None where it lies in ``recv`` already."""
+        start, length = recv.starts[self.rank], recv.lengths[self.rank]
+        if send is not None and send.nbytes != length:
+            raise Declined("another number of bytes to send than to receive")
+        nbytes = sum(recv.lengths)
+        call = self._call("allgather", (recv.lengths, recv.starts), nbytes, algorithm)
+        if send is not None:
+            recv.octets[start : start + length] = send.octets
+        self._execute(call, (recv.octets,), None, _What(nbytes))
+        recv.finish()
+
+    def alltoall(self, send: Block, recv: Block, algorithm: Choice) -> None:
+        """Block j of ``send`` to rank j; ``send`` may be ``recv`` itself."""
+        if send.nbytes != recv.nbytes:
+            raise Declined("another number of bytes to send than to receive")
+        nbytes = recv.nbytes * self.size
+        call = self._call("alltoall", recv.nbytes, nbytes, algorithm)
+        source, target = send.octets, recv.octets
+        shared = np.may_share_memory(source, target)
+        work = self._borrowed(call.transit + nbytes * shared, _BYTES)
+        transit, copy = work[: call.transit], work[call.transit :]
+        if shared:
+            copy[...] = source
+            source = copy
+        here = slice(self.rank * recv.nbytes, (self.rank + 1) * recv.nbytes)
+        target[here] = source[here]
+        self._execute(call, (source, target, transit), None, _What(nbytes))
+        recv.finish()
+
+    def allreduce(self, send: Block | None, recv: Block, op: MPI.Op, algorithm: Choice) -> tuple[Call, Combine]:
+        """Everybody's vector combined at everybody. Returns what a repetition needs."""
+        combine, ordered = self._operation(op, recv.element)
+        if send is not None:
+            _check_alike(send, recv)
+        call = self._call("allreduce", recv.count, recv.nbytes, algorithm, ordered=ordered)
+        if send is not None:
+            np.copyto(recv.octets, send.octets)
+        self._execute(call, (recv.array,), combine, _What(recv.count, recv.element.name, op))
+        recv.finish()
+        return call, combine
+
+    def repeat_allreduce(self, call: Call, array: Array, combine: Combine) -> None:
+        """What ``allreduce`` returned, on an array of the same dtype and size; it holds the input."""
+        call.uses += 1
+        executor = self.context.executor
+        executor.timeout = self.settings.timeout
+        executor.run(call.plan, (array,), combine)
+
+    def reduce(self, send: Block, recv: Block | None, op: MPI.Op, root: int, algorithm: Choice) -> None:
+        """Everybody's vector combined at ``root``, which alone has ``recv`` (perhaps ``send`` itself)."""
+        combine, ordered = self._operation(op, send.element)
+        if recv is not None:
+            _check_alike(send, recv)
+        call = self._call("reduce", send.count, send.nbytes, algorithm, ordered=ordered, root=root)
+        if recv is not None:
+            vector = recv.array
+        elif any(step.receives for step in call.plan.steps):
+            vector = self._borrowed(send.count, send.element.dtype)
+        else:
+            vector = send.array  # this rank only sends
+        if vector is not send.array and recv is not send:
+            np.copyto(vector, send.array)
+        self._execute(call, (vector,), combine, _What(send.count, send.element.name, op, root))
+        if recv is not None:
+            recv.finish()
+
+    def reduce_scatter(self, send: Block, recv: Block, counts: Sequence[int], op: MPI.Op, algorithm: Choice) -> None:
+        """Everybody's vector combined, ``counts[i]`` elements of it at rank i; ``send`` may be ``recv`` itself."""
+        combine, ordered = self._operation(op, send.element)
+        mine, total = counts[self.rank], sum(counts)
+        if send.array.size != total or (send is not recv and recv.count != mine) or min(counts) < 0:
+            raise Declined("counts that do not suit the buffers")
+        if send.element.key != recv.element.key:
+            raise Declined("different datatypes to send and to receive")
+        starts = tuple(accumulate(counts, initial=0))[:-1]
+        nbytes = total * send.element.size
+        call = self._call("reduce_scatter", (tuple(counts), starts), nbytes, algorithm, ordered=ordered)
+        work = self._borrowed(total, send.element.dtype)
+        np.copyto(work, send.array)
+        self._execute(call, (work,), combine, _What(total, send.element.name, op))
+        recv.array[:mine] = work[starts[self.rank] : starts[self.rank] + mine]
+        recv.finish()
+
+    def verify_passed_on(self, collective: str, reason: str) -> None:
+        """In check mode: see that all ranks leave this call to mpi4py."""
+        if self.settings.check:
+            self.context.executor.verify(Signature(collective, "mpi4py's own", "", reason, 0))
+
+    def uses(self, collective: str) -> Counter[str]:
+        """How often each algorithm of the collective was run."""
+        counts = Counter({label: uses for label, uses in self._forgotten.items() if label.startswith(f"{collective} ")})
+        for call in self._calls.values():
+            counts[_counted_as(call)] += call.uses
+        prefix = f"{collective} "
+        return Counter({key.removeprefix(prefix): uses for key, uses in counts.items() if key.startswith(prefix)})
+
+    def _operation(self, op: MPI.Op, element: Element) -> tuple[Combine, bool]:
+        """The function that folds, and whether rank order must be kept."""
+        combine = operations.combiner(op, element)
+        if combine is None:
+            raise Declined(f"{operations.name(op)} on {element.name}")
+        return combine, not op.Is_commutative()
+
+    def _call(
+        self, collective: str, shape: Hashable, nbytes: int, choice: Choice, *, ordered: bool = False, root: int = 0
+    ) -> Call:
+        """The plan for such a call, found or made."""
+        key = (collective, shape, nbytes, choice, ordered, root)
+        call = self._calls.get(key)
+        if call is None:
+            prices = self.context.prices
+            if choice is None:
+                algorithm = selection.choose(collective, self.size, nbytes, prices, ordered=ordered, root=root)
+            else:
+                algorithm = selection.resolve(choice, collective, self.size, ordered=ordered, root=root)
+            if len(self._calls) >= LARGEST_CACHE:
+                oldest = self._calls.pop(next(iter(self._calls)))
+                self._forgotten[_counted_as(oldest)] += oldest.uses
+            call = self._calls[key] = self._lowered(algorithm, shape)
+        return call
+
+    def _lowered(self, algorithm: Algorithm, shape: Any) -> Call:
+        transit = 0
+        if algorithm.collective in ("allreduce", "reduce"):
+            places = layout.whole(algorithm, self.size, shape)
+        elif algorithm.collective == "broadcast":
+            places = layout.whole(algorithm, self.size, shape, layout.grain(shape))
+        elif algorithm.collective == "alltoall":
+            places, transit = layout.exchange(algorithm, self.rank, self.size, shape)
+        else:
+            places = layout.pieces(*shape) if shape else layout.pieces((), ())
+        return Call(algorithm, lower(algorithm, self.rank, self.size, places), transit)
+
+    def _execute(self, call: Call, arrays: Sequence[Array], combine: Combine | None, what: _What) -> None:
+        executor = self.context.executor
+        executor.timeout = self.settings.timeout
+        if self.settings.check:
+            op = "" if what.op is None else operations.name(what.op)
+            label, collective = call.algorithm.label, call.algorithm.collective
+            executor.verify(Signature(collective, label, op, what.dtype, what.count, what.root))
+        call.uses += 1
+        executor.run(call.plan, arrays, combine)
+
+    def _borrowed(self, count: int, dtype: np.dtype[Any]) -> Array:
+        """Work memory, kept from call to call."""
+        nbytes = count * dtype.itemsize
+        if self._work.size < nbytes:
+            self._work: Octets = np.empty(nbytes, np.uint8)
+        return self._work[:nbytes].view(dtype)
+
+
+def _check_alike(send: Block, recv: Block) -> None:
+    if send.element.key != recv.element.key or send.count != recv.count:
+        raise Declined("different datatypes or counts to send and to receive")
+
+
+def _counted_as(call: Call) -> str:
+    return f"{call.algorithm.collective} {call.algorithm.label}"
