@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from collectives.schedule import ScheduleError
-from experiments import __version__, doctor, draw, launch, prove, simulate
+from experiments import __version__, benchmark, calibrate, doctor, draw, launch, on_ranks, prove, report, simulate
 from experiments.errors import Failure, UsageFault
 
 __all__ = ["app", "main", "run"]
@@ -51,11 +51,14 @@ def options(
     """MPI collectives as values: one schedule, proven, run, priced, drawn and reported."""
 
 
-app.command("doctor")(doctor.command)
-app.command("draw")(draw.command)
 app.command("prove")(prove.command)
-app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
+app.command("draw")(draw.command)
 app.command("simulate")(simulate.command)
+app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
+app.command("bench")(benchmark.command)
+app.command("calibrate")(calibrate.command)
+app.command("report")(report.command)
+app.command("doctor")(doctor.command)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -83,12 +86,8 @@ def main() -> None:
 
 
 def _report(fault: BaseException, message: str, code: int) -> int:
-    if os.environ.get("CIRANDA_DEBUG"):
-        import traceback
-
-        traceback.print_exception(fault)
-    if message:  # empty where the help was asked for by giving no arguments
-        print(f"ciranda: {' '.join(message.split())}", file=sys.stderr)
+    if message:  # empty where the help was printed because no command was given
+        on_ranks.complain(fault, message)
     return code
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from collectives import catalogue
-from experiments import payload
 from experiments.arguments import algorithm
 from experiments.errors import UsageFault
 from experiments.records import NATIVE
@@ -45,6 +44,8 @@ class Grid:
     placements: tuple[bool, ...] = (False,)
 
     def __post_init__(self) -> None:
+        from experiments import payload  # imports NumPy, which `ciranda --help` should not wait for
+
         for dtype in self.dtypes:
             for op in self.ops:
                 payload.require(op, dtype)
