@@ -43,13 +43,14 @@ def timed_out(executor: Interpreted, plan: Plan, count: int) -> CollectiveTimeou
 
 
 def test_each_rank_names_its_round_and_the_message_it_misses(executor: Interpreted) -> None:
+    executor.timeout = 2.5  # on a busy machine the ranks that take part must still get to each other in time
     if RANK != LAZY:
         fault = timed_out(executor, planned("ring", SIZE), SIZE)
         # the news that rank 0 is missing travels one rank a round
         assert (fault.rank, fault.round, fault.algorithm) == (RANK, RANK - 1, "ring")
         assert fault.pending == (f"8 bytes (chunks {{{(LEFT - RANK) % SIZE}}}) from rank {LEFT}",)
         assert str(fault).startswith(
-            f"rank {RANK} waited 0.5 s in round {RANK - 1} (of rounds 0..{2 * SIZE - 3}) of ring: {fault.pending[0]}. "
+            f"rank {RANK} waited 2.5 s in round {RANK - 1} (of rounds 0..{2 * SIZE - 3}) of ring: {fault.pending[0]}. "
         )
 
 
