@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         return _report(fault, str(fault), BAD_USE)
     except (Failure, ScheduleError) as fault:
         return _report(fault, str(fault), FAULT)
-    except (KeyboardInterrupt, typer.Abort) as fault:
+    except typer.Abort as fault:
         return _report(fault, "interrupted", 130)
     except OSError as fault:
         return _report(fault, f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault), BAD_USE)
