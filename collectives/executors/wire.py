@@ -1,7 +1,7 @@
 """A plan tied to memory: every message a persistent MPI request, every fold a triple of views, built once.
 
-Starting a persistent request costs half of posting a fresh one from Python (0.5 against 1.0 µs for a pair), because
-buffers, counts and datatypes are then already unpacked.
+Starting a persistent request costs about half of posting a fresh one from Python, because buffers, counts and
+datatypes are then already unpacked.
 
 *Tags.* They need not tell rounds or calls apart. Between two ranks at most one message goes each way in a round, both
 ends start their rounds and their calls in the same order, and MPI matches messages of one (source, tag, communicator)
@@ -11,10 +11,9 @@ writes a large message past the end of a smaller buffer before it reports the tr
 size as its tag and waits rather than destroy memory. Small ones all have tag 0, meet, and are found out at once.
 
 *Large and scattered messages.* A message is a run of bytes, or, if it has several spans or more bytes than fit a C
-int, a derived datatype: MPI then gathers and scatters by itself, at up to twice the speed of packing first (1 MiB in 2
-to 64 spans, Open MPI 5, shared memory). It counts from the lowest address, for MPICH 4 moves types over MPI.BOTTOM
-about ten times slower. Bytes do for every dtype, also those that MPI lacks; the price is that all ranks must have the
-same byte order.
+int, a derived datatype, and MPI gathers and scatters by itself, without a copy of ours. Its offsets count from the
+lowest address, for MPICH 5 is several times slower over MPI.BOTTOM. Bytes do for every dtype, also those that MPI
+lacks; the price is that all ranks must have the same byte order.
 """
 
 from __future__ import annotations
