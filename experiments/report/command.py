@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,11 @@ def _measure(raw: Path, ranks: Sequence[str] | None, mpi: str, *, quick: bool, f
     if min(counts) < 2:
         raise UsageFault("one rank has nobody to talk to: the report needs rank counts of 2 and more, such as -n 2,4")
     _make(raw)
-    return measure(raw, counts, FULL if full else QUICK if quick else USUAL, mpi)
+    # Elsewhere until it is whole, so that a run that fails leaves the earlier page with the data that it links to.
+    with TemporaryDirectory(dir=raw.parent, prefix=".measuring-") as name:
+        stories = measure(Path(name), counts, FULL if full else QUICK if quick else USUAL, mpi)
+        _replace(Path(name), [file.name for file in Path(name).iterdir()], raw)
+    return stories
 
 
 def _commands(
@@ -81,16 +86,6 @@ def _commands(
     return shlex.join([*same, *extent, *counts, "--mpi", mpi]), shlex.join([*same, "--data", str(output / "data")])
 
 
-def _make(folder: Path) -> None:
-    """Make ``folder`` ready for a fresh measurement: our own files of an earlier one go, all else stays."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageFault(f"{folder} is a file, and the report needs a folder there; name another with --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("samples.jsonl", "results.json", "environment.json", "profile-*.json"):
-        for file in folder.glob(pattern):
-            file.unlink()
-
-
 def _copy(source: Path, folder: Path) -> Sequence[str]:
     """Put the raw data of an earlier measurement beside the page, unless they lie there already."""
     from experiments.report.results import load
@@ -98,9 +93,24 @@ def _copy(source: Path, folder: Path) -> Sequence[str]:
     files = load(source).files  # first, so that a folder that holds no results changes nothing
     if source.resolve() != folder.resolve():
         _make(folder)
-        for name in files:
-            shutil.copyfile(source / name, folder / name)
+        _replace(source, files, folder)
     return []
+
+
+def _make(folder: Path) -> None:
+    blocking = next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), None)
+    if blocking:
+        raise UsageFault(f"{blocking} is a file, and the report needs a folder there; name another with --output")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _replace(source: Path, files: Iterable[str], folder: Path) -> None:
+    """Copy ``files`` into ``folder``, where our own files of an earlier measurement go and all else stays."""
+    for pattern in ("samples.jsonl", "results.json", "environment.json", "profile*.json"):
+        for file in folder.glob(pattern):
+            file.unlink()
+    for name in files:
+        shutil.copyfile(source / name, folder / name)
 
 
 def _write(output: Path, results: Results, say: Texts, commands: tuple[str, str]) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from collectives.profile import Profile
 from experiments import calibrate, launches
 from experiments.grid import Grid
 
@@ -20,19 +21,27 @@ _KIBI, _MEBI = 2**10, 2**20
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is measured: vector sizes in bytes, launches of mpirun, most samples of a cell in a launch, seconds."""
+    """How much is measured: vector sizes in bytes, launches of mpirun, most samples of a cell in a launch.
+
+    ``time_limit`` (seconds) is for all launches, ``calibration`` for each rank count.
+    """
 
     sizes: tuple[int, ...]
     launches: int
     samples: int
     time_limit: float
+    calibration: float
 
 
-QUICK = Extent((8, 4 * _KIBI, 256 * _KIBI, 2 * _MEBI), launches=1, samples=12, time_limit=20.0)
+QUICK = Extent((8, 4 * _KIBI, 256 * _KIBI, 2 * _MEBI), launches=1, samples=12, time_limit=10.0, calibration=3.0)
 USUAL = Extent(
-    (8, 128, 2 * _KIBI, 16 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI), launches=3, samples=40, time_limit=120.0
+    (8, 128, 2 * _KIBI, 16 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI),
+    launches=3,
+    samples=40,
+    time_limit=120.0,
+    calibration=8.0,
 )
-FULL = Extent(tuple(8 * 2**power for power in range(22)), launches=5, samples=60, time_limit=540.0)
+FULL = Extent(tuple(8 * 2**power for power in range(22)), launches=5, samples=60, time_limit=540.0, calibration=15.0)
 
 
 def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Sequence[str]:
@@ -42,10 +51,10 @@ def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Seq
     """
     with _steps() as step:
         calibrating = step("calibrating", len(ranks))
-        profiles = {}
+        profiles: dict[int, Profile] = {}
         for done, count in enumerate(ranks):
             calibrating(done, f"calibrating with {count} ranks")
-            profiles[count] = calibrate.calibrate(count, mpi=mpi)
+            profiles[count] = calibrate.calibrate(count, mpi=mpi, time_limit=extent.calibration)
         calibrating(len(ranks), "calibrated")
         measuring = step("measuring", 1)
         measured = launches.measure(
