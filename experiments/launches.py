@@ -192,8 +192,12 @@ def run_ranks(ranks: int, program: Sequence[str], mpi: str, limit: float, where:
     ended = launch.capture(started, timeout=_GRACE + limit)
     if ended.code == 0:
         return started
-    how = "hung and was ended" if ended.code == launch.TIMED_OUT else f"ended with exit code {ended.code}"
-    if ended.code > 128:
+    how = f"ended with exit code {ended.code}"
+    if (
+        ended.code == launch.TIMED_OUT or "Timeout (" in ended.stderr
+    ):  # so faulthandler begins when a cell takes too long
+        how = "hung and was ended"
+    elif ended.code > 128:
         how += f" (signal {ended.code - 128})"
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip(" -")]
     own = [line.removeprefix("ciranda: ") for line in lines if line.startswith("ciranda: ")] or lines[-4:]

@@ -33,7 +33,8 @@ CALLS = "the interpreted executor (persistent mpi4py requests)"
 _BURST = 16  # messages posted one after another to learn what posting costs
 _SAMPLE = 1e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
 _SLICE = 40e-3  # seconds that a sample of reductions lasts with too few cores: several turns of the scheduler
-_PASSES, _MOST, _LEAST = 4, 8, 3  # samples of a pass; 12 to 32 in all
+_PASSES, _FEWEST_PASSES = 4, 2
+_MOST, _LEAST = 8, 3  # samples of a pass, so 6 to 32 in all
 
 
 Sampler = Callable[[], float]
@@ -63,7 +64,11 @@ class Probe:
         }
         found: dict[str, list[list[float]]] = {name: [[] for _ in group] for name, group in patterns.items()}
         share = self.time_limit / _PASSES / sum(map(len, patterns.values()))
-        for _ in range(_PASSES):
+        began = time.perf_counter()
+        for done in range(_PASSES):
+            late = time.perf_counter() - began > self.time_limit
+            if done >= _FEWEST_PASSES and self._agreed(2 if late else 1, most=2) == 2:
+                break
             for name, samplers in patterns.items():
                 for sampler, samples in zip(samplers, found[name], strict=True):
                     samples.extend(self._samples(sampler, share))

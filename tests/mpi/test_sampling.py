@@ -1,0 +1,124 @@
+"""The ranks' side of the benchmark: every sample is written, and no damaged result passes for a right one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from collectives import Communicator
+from experiments import sampling
+from experiments.errors import Failure
+from experiments.grid import Grid, Pace
+from experiments.job import Job
+from experiments.machine import oversubscribed
+
+WORLD = MPI.COMM_WORLD
+PACE = Pace(seed=3, launch=0, samples=4, time_limit=1.0, cell_limit=30.0)
+
+
+@pytest.fixture(scope="module")
+def job() -> Job:
+    return Job.survey(WORLD)
+
+
+def taken(job: Job, grid: Grid) -> tuple[list[dict[str, Any]], list[str]]:
+    """Lines and stories; nothing on ranks other than 0."""
+    sink = sampling.Sink(io.StringIO(), io.StringIO()) if WORLD.rank == 0 else None
+    sampling.take(job, grid, PACE, sink)
+    if sink is None:
+        return [], []
+    assert isinstance(sink.samples, io.StringIO)
+    return [json.loads(line) for line in sink.samples.getvalue().splitlines()], sink.stories
+
+
+def test_the_survey_is_right_for_one_machine(job: Job) -> None:
+    assert (job.hosts, job.clock) == (1, "shared")
+    # Open MPI binds each of two ranks to a core of its own, so one rank's mask does not tell.
+    masks = WORLD.allgather(os.sched_getaffinity(0))
+    assert job.oversubscribed == oversubscribed(WORLD.size, set().union(*masks))
+    assert job.agreed_start == (not job.oversubscribed)
+    assert 0 < job.timer_overhead < 1e-4
+    assert job.describe()["ranks"] == WORLD.size
+
+
+def test_no_rank_leaves_the_line_before_all_are_there(job: Job) -> None:
+    late = WORLD.size - 1
+    job.line_up()
+    before = MPI.Wtime()
+    if WORLD.rank == late:
+        while MPI.Wtime() < before + 0.1:
+            pass
+    job.line_up()
+    assert MPI.Wtime() - before >= 0.09
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "complex128"])
+def test_right_results_pass(job: Job, dtype: str) -> None:
+    grid = Grid.choose(["ring", "chain"], [16, 4096], [dtype], ["sum", "prod"], placements=[False, True])
+    lines, stories = taken(job, grid)
+    assert stories == []
+    assert all(line["correct"] and line["wrong"] == 0 for line in lines)
+    if WORLD.rank == 0:
+        found = {(line["algorithm"], line["nbytes"], line["op"], line["in_place"]) for line in lines}
+        assert len(found) == len(grid.cases(WORLD.size))
+        assert sum(not line["warmup"] for line in lines) >= len(found) * Pace.VISITS * Pace.LEAST
+
+
+@pytest.mark.parametrize("op", ["sum", "band", "lxor", "max"])
+def test_every_operation_passes_its_check(job: Job, op: str) -> None:
+    lines, stories = taken(job, Grid.choose(["recursive_doubling"], [400], ["int32"], [op]))
+    assert stories == []
+    assert all(line["correct"] for line in lines)
+
+
+def _damaged(damage: Callable[[Communicator, np.ndarray], object]) -> Callable[..., None]:
+    whole = Communicator.Allreduce
+
+    def allreduce(self: Communicator, sendbuf: Any, recvbuf: Any, op: MPI.Op, **more: Any) -> None:
+        whole(self, sendbuf, recvbuf, op, **more)
+        damage(self, recvbuf)
+
+    return allreduce
+
+
+def _add_one(comm: Communicator, result: np.ndarray) -> None:
+    if comm.rank == comm.size - 1:
+        result[7] += 1
+
+
+def test_a_wrong_element_on_one_rank_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Communicator, "Allreduce", _damaged(_add_one))
+    lines, stories = taken(job, Grid.choose(["ring"], [400], ["float32"], ["sum"]))
+    if WORLD.rank == 0:
+        assert len(stories) == 2 * Pace.VISITS  # before and after the samples of each visit
+        assert all("ring at 400B, float32 sum" in story for story in stories)
+        assert all(f"on rank {WORLD.size - 1} 1 elements are wrong, the first at index 7" in story for story in stories)
+        assert {line["correct"] for line in lines if line["algorithm"] == "ring"} == {False}
+        assert {line["correct"] for line in lines if line["algorithm"] == "native"} == {True}
+
+
+@pytest.mark.skipif(WORLD.size == 1, reason="one rank cannot leave anything undone that shows")
+def test_doing_nothing_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Communicator, "Allreduce", lambda *_, **__: None)
+    for in_place in (False, True):
+        grid = Grid.choose(["ring"], [4096], ["float32"], ["sum"], placements=[in_place])
+        _, stories = taken(job, grid)
+        assert bool(stories) == (WORLD.rank == 0)
+
+
+def test_a_call_that_raises_names_rank_and_cell(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no route")
+
+    monkeypatch.setattr(Communicator, "Allreduce", broken)
+    where = rf"^rank {WORLD.rank} of {WORLD.size}, measuring ring at 8B, float32 sum: RuntimeError: no route$"
+    with pytest.raises(Failure, match=where):
+        # Only our own algorithm, so that all ranks fail at once and none waits for another.
+        sampling.take(job, Grid(("ring",), (8,)), PACE, None)
