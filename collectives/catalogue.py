@@ -2,7 +2,7 @@
 
 A new algorithm is a function in ``collectives/algorithms/`` and one line in ``_entries`` here. In the closed forms
 ``p`` is the number of ranks; they are exact along the longest path in the Hockney model (rendezvous messages, one
-full-duplex port a rank) unless the line says ``exact=False``.
+full-duplex port a rank), for a vector that cuts into equal chunks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ class Algorithm:
 
     ``function(rank, size, **parameters)`` gives the rounds. The callables ``chunk_count``, ``closed_form`` and
     ``sizes`` take the size and the parameters. ``commutative`` says that the operation must commute.
-    ``exact`` says that the closed form is the longest path itself and not about it.
     """
 
     name: str
@@ -58,7 +57,6 @@ class Algorithm:
     parameters: Parameters
     needs_commutative: bool | Callable[[Parameters], bool]
     sizes: Callable[[int, Parameters], bool] | None
-    exact: bool
 
     @property
     def label(self) -> str:
@@ -184,11 +182,10 @@ def _entry(
     *,
     commutative: bool | Callable[[Parameters], bool] = False,
     sizes: Callable[[int, Parameters], bool] | None = None,
-    exact: bool = True,
 ) -> Algorithm:
     options = inspect.signature(function).parameters.values()
     defaults = MappingProxyType({o.name: o.default for o in options if o.kind is o.KEYWORD_ONLY})
-    return Algorithm(name, collective, function, chunks, cost, source, defaults, defaults, commutative, sizes, exact)
+    return Algorithm(name, collective, function, chunks, cost, source, defaults, defaults, commutative, sizes)
 
 
 def _cost(messages: int, volume: Fraction | int, reductions: Fraction | int = 0) -> Cost:

@@ -42,8 +42,7 @@ class Explanation:
         width = max(map(len, (*(candidate.algorithm.label for candidate in self.candidates), *self.excluded)))
         lines = [f"{self.collective} of {self.nbytes} bytes on {self.size} ranks: {chosen}", self._priced()]
         for candidate in self.candidates:
-            about = "" if candidate.algorithm.exact else "about "
-            lines.append(f"  {candidate.algorithm.label:<{width}}  {about}{_time(candidate.seconds)}")
+            lines.append(f"  {candidate.algorithm.label:<{width}}  {_time(candidate.seconds)}")
         lines += [f"  {name:<{width}}  left out: it {reason}" for name, reason in self.excluded.items()]
         lines += [f"so far {count} x {label}" for label, count in self.runs.items()]
         lines += [
