@@ -48,13 +48,14 @@ def combiner(op: MPI.Op, element: Element) -> Combine | None:
     """
     known = _names().get(op.handle)
     if known is None:
-        usable = op != MPI.OP_NULL and not op.is_predefined and element.datatype is not None
-        return _by_mpi(op, element.datatype) if usable and element.datatype is not None else None
+        if op == MPI.OP_NULL or op.is_predefined or element.derived or element.datatype is None:
+            return None
+        return _by_mpi(op, element.datatype)
     if element.kind not in _DEFINED[known]:
         return None
     kernel = reduce.get(known)
     if kernel.supports(element.dtype):
-        return kernel.function
+        return kernel
     return _by_mpi(op, element.datatype) if element.datatype is not None else None
 
 
