@@ -28,7 +28,7 @@ report: setup ## measure this machine and write report/index.html
 	$(VENV)/bin/ciranda report --mpi $(MPI)
 
 test: setup ## run the whole suite, with real ranks too
-	CIRANDA_TEST_MPI=$(MPI) $(VENV)/bin/python -m pytest
+	CIRANDA_TEST_MPI=$(MPI) CIRANDA_MPI=$(MPI) $(VENV)/bin/python -m pytest
 
 lint: $(READY)-dev ## check style, and which package may import which
 	$(VENV)/bin/ruff check .

@@ -26,6 +26,7 @@ _OLDEST_PYTHON = (3, 11)
 _BUSY = 0.5  # processes beside ours: from here on a timing shares its core
 _LITTLE_SHARED_MEMORY = 256 * 2**20  # eight ranks of Open MPI map 16 to 32 MiB each there
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_ADMIN_FOLDERS = ":/usr/sbin:/sbin"  # not on the PATH of an ordinary user, who may use tc in a namespace of their own
 _DRIVER = "/proc/driver/nvidia/version"
 
 
@@ -184,10 +185,11 @@ def _namespaces() -> Finding:
 
 
 def _shaping() -> Finding:
-    if shutil.which("tc") is None:
+    tc = shutil.which("tc", path=f"{os.environ.get('PATH', '')}{_ADMIN_FOLDERS}")
+    if tc is None:
         return Finding("traffic shaping", "note", "no tc", "cannot shape a network", "apt install iproute2")
     kinds = {"rates (tbf)": "tbf rate 100mbit burst 32k latency 50ms", "delays (netem)": "netem delay 1ms"}
-    able = {name: _in_namespace(f"tc qdisc add dev lo root {rule}") for name, rule in kinds.items()}
+    able = {name: _in_namespace(f"{tc} qdisc add dev lo root {rule}") for name, rule in kinds.items()}
     can = ", ".join(name for name, works in able.items() if works)
     if all(able.values()):
         return Finding("traffic shaping", "fine", can, "can limit an emulated cluster's rate and delay")

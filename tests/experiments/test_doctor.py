@@ -77,9 +77,23 @@ def test_no_mpi_at_all_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "make setup" in broken[0].advice
 
 
-def test_shaping_is_tried_and_not_guessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_not_on_path_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = {finding.topic: finding for finding in doctor.examine()}
-    assert findings["traffic shaping"].status == "note"
+    assert findings["user namespaces"].status == "note"
     assert findings["browser"].found == "no Chromium"
     assert sys.prefix in findings["Python"].found
+
+
+def test_shaping_is_tried_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def only_rates(script: str) -> bool:
+        tried.append(script)
+        return "tbf" in script
+
+    monkeypatch.setattr(doctor, "_in_namespace", only_rates)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path=None: f"/usr/sbin/{name}")
+    finding = next(finding for finding in doctor.examine() if finding.topic == "traffic shaping")
+    assert finding.found == "rates (tbf) can be set; not delays (netem)"
+    assert sum(script.startswith("/usr/sbin/tc qdisc add") for script in tried) == 2
