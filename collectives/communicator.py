@@ -217,7 +217,7 @@ class Communicator(Handle):
         if self._runner is None:
             if self == MPI.COMM_NULL:
                 raise Declined("a null communicator")
-            self._runner = Runner(context.of(self), self.settings)
+            self._runner = Runner(context.of(self, self.settings.timeout), self.settings)
         return self._runner
 
     def _check_root(self, root: int) -> None:
@@ -233,9 +233,9 @@ class Communicator(Handle):
         self.Allgather(np.array([count], np.int64), counts)
         return counts.tolist()
 
-    def _repeated(self, sendbuf: object, recvbuf: object, op: MPI.Op, algorithm: Choice) -> bool:
+    def _repeated(self, sendbuf: object, recvbuf: object, op: object, algorithm: Choice) -> bool:
         """The short way for a call like an earlier one on plain arrays; False if this is none."""
-        if type(recvbuf) is not np.ndarray or self._runner is None or self.settings.check:
+        if self._runner is None or type(recvbuf) is not np.ndarray or not isinstance(op, MPI.Op) or self.settings.check:
             return False
         known = self._known.get((recvbuf.dtype, recvbuf.shape, recvbuf.flags.num, op.handle, algorithm))
         if known is None:

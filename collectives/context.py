@@ -6,6 +6,7 @@ It hangs on the communicator as an MPI attribute, so it is made once and goes wh
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -14,6 +15,7 @@ import numpy as np
 from mpi4py import MPI
 from mpi4py.MPI import Intracomm
 
+from collectives.executors.faults import CollectiveTimeout
 from collectives.executors.interpreted import Interpreted
 from collectives.profile import Profile, ProfileError
 from collectives.selection import Prices
@@ -36,14 +38,16 @@ def existing(comm: MPI.Comm) -> Context | None:
     return cast("Context | None", comm.Get_attr(_keyval()))
 
 
-def of(comm: Intracomm) -> Context:
+def of(comm: Intracomm, timeout: float | None) -> Context:
     """The context of this communicator. The first time this is collective: it makes the private communicator.
 
     It is called by the first collective that we run, which all ranks enter anyway; so wrapping a communicator stays
-    local. Raises ProfileError on all ranks if rank 0 has a profile that it cannot read.
+    local. Raises ProfileError on all ranks if rank 0 has a profile that it cannot read, and CollectiveTimeout if the
+    others don't come within ``timeout`` seconds (the communicator is then spent).
     """
     context = existing(comm)
     if context is None:
+        _meet(comm, timeout)
         # Dup would call the user's attribute callbacks and copy the topology; Create does neither.
         group = comm.Get_group()
         private = Intracomm.Create(comm, group)
@@ -67,6 +71,18 @@ def _release(comm: MPI.Comm, keyval: int, context: Context) -> None:
     """Called by MPI when the communicator is freed, on all its ranks, so freeing the private one can't hang."""
     context.executor.free()
     context.executor.comm.Free()
+
+
+def _meet(comm: Intracomm, timeout: float | None) -> None:
+    """Wait for all ranks in a way that can be given up: making a communicator can't."""
+    request = Intracomm.Ibarrier(comm)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while deadline is not None and not request.Test():
+        if time.monotonic() > deadline:
+            who = "not every other rank has come"
+            raise CollectiveTimeout(comm.rank, 0, 1, "the first call on this communicator", timeout or 0, (who,))
+        time.sleep(1e-4)
+    request.Wait()
 
 
 def _agreed_prices(comm: Intracomm) -> Prices:

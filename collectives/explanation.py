@@ -41,8 +41,7 @@ class Explanation:
         chosen = f"{self.algorithm.label}, run by the {self.executor} executor" if self.algorithm else "no algorithm"
         width = max(map(len, (*(candidate.algorithm.label for candidate in self.candidates), *self.excluded)))
         lines = [f"{self.collective} of {self.nbytes} bytes on {self.size} ranks: {chosen}", self._priced()]
-        for candidate in self.candidates:
-            lines.append(f"  {candidate.algorithm.label:<{width}}  {_time(candidate.seconds)}")
+        lines += [f"  {one.algorithm.label:<{width}}  {_time(one.seconds)}" for one in self.candidates]
         lines += [f"  {name:<{width}}  left out: it {reason}" for name, reason in self.excluded.items()]
         lines += [f"so far {count} x {label}" for label, count in self.runs.items()]
         lines += [

@@ -174,8 +174,10 @@ class Runner:
         prefix = f"{collective} "
         return Counter({key.removeprefix(prefix): uses for key, uses in counts.items() if key.startswith(prefix)})
 
-    def _operation(self, op: MPI.Op, element: Element) -> tuple[Combine, bool]:
+    def _operation(self, op: MPI.Op | object, element: Element) -> tuple[Combine, bool]:
         """The function that folds, and whether rank order must be kept."""
+        if not isinstance(op, MPI.Op):
+            raise Declined("something that is no operation")
         combine = operations.combiner(op, element)
         if combine is None:
             raise Declined(f"{operations.name(op)} on {element.name}")

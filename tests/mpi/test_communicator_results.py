@@ -68,12 +68,12 @@ def test_reduce_leaves_the_sum_at_the_root_and_everything_else_alone(algorithm: 
         for root in {0, SIZE // 2, SIZE - 1}:
             mine = data(RANK, count)
             recv = mine.copy() if in_place else np.full(count, -1)
-            if RANK != root:
+            if root != RANK:
                 COMM.Reduce(mine, None, root=root, algorithm=algorithm)
             else:
                 COMM.Reduce(MPI.IN_PLACE if in_place else mine, recv, root=root, algorithm=algorithm)
                 np.testing.assert_array_equal(recv, summed(count))
-            if RANK != root or not in_place:
+            if root != RANK or not in_place:
                 np.testing.assert_array_equal(mine, data(RANK, count))
 
 
@@ -100,7 +100,9 @@ def test_allgather_collects_in_rank_order(algorithm: str | None, in_place: bool)
 
 @every("allgather")
 @PLACES
-def test_allgatherv_puts_each_piece_at_its_displacement_and_leaves_the_gaps(algorithm: str | None, in_place: bool) -> None:
+def test_allgatherv_puts_each_piece_at_its_displacement_and_leaves_the_gaps(
+    algorithm: str | None, in_place: bool
+) -> None:
     for scale in (0, 1, 5):
         counts = [scale * (rank % 3) for rank in range(SIZE)]
         starts = [sum(counts[rank + 1 :]) + 2 * (SIZE - rank) for rank in range(SIZE)]  # backwards, with gaps
@@ -156,7 +158,7 @@ def test_alltoall_transposes(algorithm: str | None, way: str) -> None:
 def test_nobody_leaves_a_barrier_before_the_last_has_come(algorithm: str | None) -> None:
     for late in range(SIZE):
         come = np.zeros(SIZE)
-        time.sleep(0.01 * (RANK == late))
+        time.sleep(0.01 * (late == RANK))
         mine = np.array([time.monotonic()])  # one machine, one clock; MPI.Wtime may start with each process
         COMM.Barrier(algorithm=algorithm)
         left = time.monotonic()
@@ -196,7 +198,14 @@ def test_every_operation_on_every_datatype_gives_what_the_library_gives(name: st
 @pytest.mark.parametrize("name", ["MINLOC", "MAXLOC"])
 @pytest.mark.parametrize("code", ["f", "d", "i", "l", "h", "g"])
 def test_locations_of_extremes_ties_included(name: str, code: str) -> None:
-    pairs = {"f": "FLOAT_INT", "d": "DOUBLE_INT", "i": "TWOINT", "l": "LONG_INT", "h": "SHORT_INT", "g": "LONG_DOUBLE_INT"}
+    pairs = {
+        "f": "FLOAT_INT",
+        "d": "DOUBLE_INT",
+        "i": "TWOINT",
+        "l": "LONG_INT",
+        "h": "SHORT_INT",
+        "g": "LONG_DOUBLE_INT",
+    }
     datatype: MPI.Datatype = getattr(MPI, pairs[code])
     mine = np.zeros(11, np.dtype({"names": ["value", "index"], "formats": [code, "i"]}, align=True))
     mine["value"] = np.random.default_rng((3, RANK)).integers(0, 3, 11)
@@ -280,7 +289,7 @@ def test_an_operation_that_does_not_commute_is_done_in_rank_order_or_refused(
 def test_reduce_and_reduce_scatter_keep_rank_order_too(root: int, composition: MPI.Op) -> None:
     recv = np.zeros(23, np.int64)
     COMM.Reduce(maps(RANK, 23), recv, op=composition, root=root)
-    if RANK == root:
+    if root == RANK:
         np.testing.assert_array_equal(recv, composed(23))
     part = np.zeros(4, np.int64)
     COMM.Reduce_scatter_block(maps(RANK, 4 * SIZE), part, op=composition)
@@ -336,8 +345,8 @@ def test_a_column_at_the_root_becomes_a_vector_elsewhere() -> None:
     vector = np.zeros(4)
     for root in range(SIZE):
         vector[:] = 0
-        COMM.Bcast([matrix, 1, column] if RANK == root else vector, root=root)
-        if RANK != root:
+        COMM.Bcast([matrix, 1, column] if root == RANK else vector, root=root)
+        if root != RANK:
             assert vector.tolist() == [0, 3, 6, 9]
     column.Free()
 
