@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
-__all__ = ["RECORD", "Signature", "disagreements"]
+from collectives.schedule import Recv, Round, Send
+
+__all__ = ["RECORD", "RollCall", "Signature", "disagreements"]
 
 TEXT = 56  # bytes for each name
 FORM = struct.Struct(f"<{TEXT}s{TEXT}s{TEXT}s{TEXT}sqq")
@@ -37,6 +39,17 @@ class Signature:
         *names, count, root = FORM.unpack(record)
         texts = [name.rstrip(b"\0").decode(errors="replace") for name in names]
         return cls(texts[0], texts[1], texts[2], texts[3], count, root)
+
+
+class RollCall:
+    """The schedule by which signatures travel: everyone tells everyone at once, so a timeout names who is missing."""
+
+    label = "the check that all ranks make the same call"
+
+    def rounds(self, rank: int, size: int) -> tuple[Round, ...]:
+        """One round; chunk r is rank r's signature."""
+        others = [other for other in range(size) if other != rank]
+        return ((*(Recv(other, other) for other in others), *(Send(other, rank) for other in others)),)
 
 
 def disagreements(signatures: Sequence[Signature]) -> str:

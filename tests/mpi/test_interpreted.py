@@ -242,6 +242,8 @@ def test_overflow_is_silent_as_in_mpi(executor: Interpreted) -> None:
         ([np.zeros(20)[::2]], "1-D contiguous buffers; buffer 0 is not"),
         ([np.zeros(10), np.zeros(10, "f4")], "buffers of one dtype"),
         ([np.zeros(10, object)], "buffers of one dtype without objects"),
+        ([np.array(1.0)], "1-D contiguous buffers; buffer 0 is not"),
+        ([np.broadcast_to(np.zeros(10), (10,))], "receives into buffer 0, which is read-only"),
     ],
 )
 @pytest.mark.skipif(SIZE == 1, reason="one rank sends nothing, and so any buffer does")
@@ -249,6 +251,14 @@ def test_unsuitable_buffers_are_named(buffers: list[Array], complaint: str, exec
     plan = lower(catalogue.get("ring"), RANK, SIZE, lambda chunk: (0, 0, 10))
     with pytest.raises(ValueError, match=complaint):
         executor.run(plan, buffers, np.add)
+
+
+@pytest.mark.skipif(SIZE == 1, reason="one rank sends nothing, and so any buffer does")
+def test_a_shorter_view_of_known_memory_is_not_taken_for_the_whole(executor: Interpreted) -> None:
+    plan, buffer = ring(100 * SIZE)
+    executor.run(plan, [buffer], reduce.get("sum"))
+    with pytest.raises(ValueError, match="elements in buffer 0, got 50"):
+        executor.run(plan, [buffer[:50]], reduce.get("sum"))
 
 
 def test_a_plan_that_reduces_needs_an_operation(executor: Interpreted) -> None:
