@@ -28,8 +28,8 @@ Language = Annotated[str, typer.Option("--lang", help="en or pt.")]
 Data = Annotated[
     Path | None, typer.Option(help="Measure nothing; make the page from this results folder.", show_default=False)
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="A small grid, in about half a minute.")]
-Full = Annotated[bool, typer.Option("--full", help="All sizes up to 16 MiB and more samples, in about ten minutes.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A small grid, in less than a minute: a look, not a measurement.")]
+Full = Annotated[bool, typer.Option("--full", help="All sizes up to 16 MiB and more samples, in ten minutes or more.")]
 Flavour = Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")]
 
 

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from collectives.profile import Profile
 from experiments import calibrate, launches
+from experiments.environment import load_average
 from experiments.grid import Grid
+from experiments.samples import write_folder
 
 __all__ = ["FULL", "QUICK", "USUAL", "Extent", "measure"]
 
@@ -49,6 +51,7 @@ def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Seq
 
     Cost: about ``extent.time_limit`` seconds and a few more for each calibration. Raises Failure when a launch dies.
     """
+    before = load_average()  # later it holds what the calibration did
     with _steps() as step:
         calibrating = step("calibrating", len(ranks))
         profiles: dict[int, Profile] = {}
@@ -63,6 +66,8 @@ def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Seq
             notify=lambda now: measuring(now.done / now.total, f"measuring {now.case}"),
         )  # fmt: skip
         measuring(1, f"measured {len(measured.records)} cells")
+    known = {**measured.environment, "load_average_before_calibration": before}
+    write_folder(folder, measured.records, known, profiles)
     return measured.stories
 
 

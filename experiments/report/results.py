@@ -78,6 +78,12 @@ class Results:
         return sorted({cell.ranks for cell in self.cells})
 
     @property
+    def load(self) -> float | None:
+        """How many processes wanted a core before we began."""
+        loads = (self.environment.get(name) for name in ("load_average_before_calibration", "load_average"))
+        return next((load for load in loads if isinstance(load, (int, float))), None)
+
+    @property
     def sizes(self) -> list[int]:
         """The sizes in bytes, ascending."""
         return sorted({cell.nbytes for cell in self.cells})

@@ -38,9 +38,8 @@ def notices(results: Results, say: Texts) -> list[tuple[str, Markup]]:
     crowded = sorted({cell.ranks for cell in results.cells if cell.oversubscribed})
     if crowded:
         found.append(("", say("notice.crowded", ranks=_listed(map(str, crowded), say), cores=cores or "?")))
-    load = results.environment.get("load_average")
-    if cores and isinstance(load, (int, float)) and load > _BUSY * cores:
-        found.append(("", say("notice.load", load=say.numbers.plain(load), cores=cores)))
+    if cores and results.load and results.load > _BUSY * cores:
+        found.append(("", say("notice.load", load=say.numbers.plain(results.load), cores=cores)))
     if any(cell.theory is None for cell in ours(results.cells)) or not _calibrated(results):
         found.append(("", say("notice.unpriced")))
     return found

@@ -138,7 +138,7 @@ def facts(results: Results, say: Texts) -> list[tuple[str, str]]:
         ("python", known.get("python")),
         ("packages", _pairs(cast("Mapping[str, Any]", packages)) if isinstance(packages, Mapping) else None),
         ("ciranda", " · ".join(str(known[key]) for key in ("ciranda", "revision") if known.get(key))),
-        ("load", known.get("load_average")),
+        ("load", say.numbers.plain(results.load)),
         ("created", moment(known.get("created"))),
     ]
     return [(str(say(f"environment.{key}")), str(value)) for key, value in lines if value not in (None, "")]

@@ -129,7 +129,7 @@ def test_tick_labels_do_not_overlap(browser: Any, pages: Any, width: int) -> Non
     opened(browser, pages["en"], width=width)
     overlaps = """[...document.querySelectorAll('.plot')].flatMap((plot) => ['.xtick', '.ytick'].flatMap((kind) => {
         const boxes = [...plot.querySelectorAll(`${kind} text`)].map((label) => label.getBoundingClientRect());
-        const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        const meet = (a, b) => a.left < b.right + 3 && b.left < a.right + 3 && a.top < b.bottom && b.top < a.bottom;
         const pairs = boxes.flatMap((a, i) => boxes.slice(i + 1).map((b) => [a, b]));
         return pairs.filter(([a, b]) => meet(a, b)).map(() => plot.dataset.figure + kind);
     }))"""

@@ -23,11 +23,18 @@
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, themed(inner)]));
   };
 
-  // Labels that do not fit on a narrow screen: every second one, counted from the end.
+  // On a narrow screen not every label fits: from the last one down, those that stand clear of their neighbour stay.
   const thinned = (axis, room) => {
-    const every = Math.ceil(axis.tickvals.length / Math.max(2, Math.floor(room / 52)));
-    const kept = (_, index) => (axis.tickvals.length - 1 - index) % every === 0;
-    return { ...axis, tickvals: axis.tickvals.filter(kept), ticktext: axis.ticktext.filter(kept), tickangle: 0 };
+    const [low, high] = axis.range;
+    const place = (tick) => ((Math.log10(tick) - low) / (high - low)) * room;
+    let free = Infinity;
+    const kept = axis.tickvals.map((tick) => [tick, place(tick)]).reverse().filter(([, at]) => {
+      if (at > free) return false;
+      free = at - 62;
+      return true;
+    }).map(([tick]) => tick);
+    const stays = (_, index) => kept.includes(axis.tickvals[index]);
+    return { ...axis, tickvals: axis.tickvals.filter(stays), ticktext: axis.ticktext.filter(stays), tickangle: 0 };
   };
 
   const draw = (plot) => {
@@ -41,7 +48,7 @@
       width: Math.floor(box.width),
       height: Math.floor(box.height),
       dragmode: touch ? false : "zoom",
-      xaxis: thinned(figure.layout.xaxis, box.width - 70),
+      xaxis: thinned(figure.layout.xaxis, box.width - 90),
     };
     return Plotly.react(plot, figure.data, layout, { displayModeBar: false, displaylogo: false, responsive: false });
   };
