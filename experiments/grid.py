@@ -101,7 +101,8 @@ class Pace:
 
     It visits every cell ``VISITS`` times, each time in another order, so that slow moments of the machine hit all
     contestants alike. ``samples`` is the most that a cell gets in one launch; where ``time_limit`` seconds do not
-    suffice it gets fewer, but ``LEAST`` at every visit. A visit of more than ``cell_limit`` seconds ends the launch.
+    suffice it gets fewer, but ``LEAST`` at a visit, and once the time is over only first visits are made. A visit of
+    more than ``cell_limit`` seconds ends the launch.
     """
 
     seed: int

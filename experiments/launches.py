@@ -68,8 +68,8 @@ def measure(
 ) -> Measurement:
     """Measure ``grid`` on each number of ranks and write the results folder (made if missing).
 
-    ``time_limit`` (seconds) is for all launches with their starts. Every cell gets three samples a visit whatever
-    the limit, so a grid that is too large for it takes longer. ``profiles`` (by number of ranks) give the
+    ``time_limit`` (seconds) is for all launches with their starts. Every cell gets three samples in each launch
+    whatever the limit, so a grid that is too large for it takes longer. ``profiles`` (by number of ranks) give the
     predictions. ``notify`` is called from a thread of its own.
 
     Raises UsageFault for a request that cannot be met, and Failure when a launch dies or hangs; the samples taken

@@ -72,9 +72,13 @@ def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None) -> None:
     """
     sampler = _Sampler(job, pace, max(grid.sizes))
     ranks = job.comm.size
-    visits = [case for visit in range(pace.VISITS) for case in grid.order(ranks, pace.seed, pace.launch, visit)]
+    visits = [
+        (number, case) for number in range(pace.VISITS) for case in grid.order(ranks, pace.seed, pace.launch, number)
+    ]
     try:
-        for done, case in enumerate(visits):
+        for done, (number, case) in enumerate(visits):
+            if number > 0 and sampler.late():
+                return
             if sink is not None:
                 sink.announce(done, len(visits), case)
             faulthandler.dump_traceback_later(pace.cell_limit, exit=True)
@@ -119,6 +123,10 @@ class _Sampler:
             for pair, is_warmup in zip(gathered, (True, False), strict=True):
                 sink.write(self._lines(case, *pair, warmup=is_warmup, wrong=wrong))
         self.visits += 1
+
+    def late(self) -> bool:
+        """Whether the time is over, by rank 0's clock."""
+        return bool(self._agreed(time.perf_counter() - self.started > self.pace.time_limit))
 
     def _vectors(self, case: Case) -> tuple[Vector, Vector]:
         """Send and receive vectors: the fronts of two buffers that all sizes share, so that memory stays bounded."""
@@ -181,8 +189,11 @@ class _Sampler:
         share = (self.pace.time_limit - (visit_started - self.started)) / left - (now - visit_started)
         # From one entry to the next, so that the barrier's time counts too; the first calls are slower than the rest.
         each = float(np.median(np.diff(warm[0]))) * 1e-9
-        wanted = int(np.clip(share / each if each > 0 else self.pace.most, self.pace.LEAST, self.pace.most))
-        decision = np.array([wanted], np.int64)
+        return self._agreed(int(np.clip(share / max(each, 1e-9), self.pace.LEAST, self.pace.most)))
+
+    def _agreed(self, number: int) -> int:
+        """Rank 0's number."""
+        decision = np.array([number], np.int64)
         self.comm.Bcast(decision)
         return int(decision[0])
 

@@ -32,7 +32,7 @@ def test_a_measurement_fills_its_folder(tmp_path: Path) -> None:
     seen: list[Progress] = []
     grid = small("ring", "chain:segments=2")
     measured = measure(
-        grid, [2, 3], tmp_path / "new", mpi=MPI, launches=2, samples=10, time_limit=5, seed=7, notify=seen.append
+        grid, [2, 3], tmp_path / "new", mpi=MPI, launches=2, samples=10, time_limit=60, seed=7, notify=seen.append
     )
     assert measured.stories == []
     # 2 rank counts, 2 sizes, 2 algorithms and the native one.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from experiments.job import Job
 from experiments.machine import oversubscribed
 
 WORLD = MPI.COMM_WORLD
-PACE = Pace(seed=3, launch=0, samples=4, time_limit=1.0, cell_limit=30.0)
+PACE = Pace(seed=3, launch=0, samples=4, time_limit=60.0, cell_limit=30.0)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +30,10 @@ def job() -> Job:
     return Job.survey(WORLD)
 
 
-def taken(job: Job, grid: Grid) -> tuple[list[dict[str, Any]], list[str]]:
+def taken(job: Job, grid: Grid, pace: Pace = PACE) -> tuple[list[dict[str, Any]], list[str]]:
     """Lines and stories; nothing on ranks other than 0."""
     sink = sampling.Sink(io.StringIO(), io.StringIO()) if WORLD.rank == 0 else None
-    sampling.take(job, grid, PACE, sink)
+    sampling.take(job, grid, pace, sink)
     if sink is None:
         return [], []
     assert isinstance(sink.samples, io.StringIO)
@@ -69,6 +71,13 @@ def test_right_results_pass(job: Job, dtype: str) -> None:
         found = {(line["algorithm"], line["nbytes"], line["op"], line["in_place"]) for line in lines}
         assert len(found) == len(grid.cases(WORLD.size))
         assert sum(not line["warmup"] for line in lines) >= len(found) * Pace.VISITS * Pace.LEAST
+
+
+def test_when_time_is_over_every_cell_still_gets_its_least(job: Job) -> None:
+    lines, _ = taken(job, Grid.choose(["ring"], [8, 64], ["float32"], ["sum"]), replace(PACE, time_limit=0.0))
+    if WORLD.rank == 0:
+        kept = [(line["algorithm"], line["nbytes"]) for line in lines if not line["warmup"]]
+        assert Counter(kept) == {(name, size): Pace.LEAST for name in ("ring", "native") for size in (8, 64)}
 
 
 @pytest.mark.parametrize("op", ["sum", "band", "lxor", "max"])
