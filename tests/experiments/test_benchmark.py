@@ -56,9 +56,8 @@ def test_a_measurement_fills_its_folder(tmp_path: Path) -> None:
     assert [job["ranks"] for job in environment["launches"]] == [2, 3, 2, 3]
     assert environment == json.loads((tmp_path / "new" / "environment.json").read_text())
     assert not seen or all(0 <= step.done <= step.total == 48 for step in seen)
-    _check_samples(
-        tmp_path / "new" / "samples.jsonl", {r.algorithm: r.samples for r in measured.records if r.ranks == 2}
-    )
+    counted = {(r.algorithm, r.nbytes): r.samples for r in measured.records if r.ranks == 2}
+    _check_samples(tmp_path / "new" / "samples.jsonl", counted)
 
 
 def _check_samples(file: Path, counted: dict[tuple[str, int], int]) -> None:
