@@ -2,11 +2,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from experiments import launch
 
 LAUNCHES = pytest.StashKey[list[str]]()
 RANKS = Path(__file__).with_name("ranks.py")
+
+# A machine that is busy with other work must fail no test; what hangs is ended by pytest-timeout.
+settings.register_profile("ciranda", deadline=None)
+settings.load_profile("ciranda")
 
 
 class UnderMpirun:
