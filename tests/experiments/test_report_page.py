@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from collectives import catalogue
 from collectives.profile import Profile
+from experiments import cli
 from experiments.errors import Failure, UsageFault
 from experiments.records import Record
 from experiments.report import page
@@ -133,7 +134,7 @@ def test_hostile_data_stay_text(tmp_path: Path, content: list[Record]) -> None:
     assert not [text for text in hovers if re.search(r"<(?!/?b>|br>)", text)]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(min_size=1, max_size=30).filter(lambda name: name not in ("native", *ALGORITHMS)))
 def test_any_name_comes_out_as_it_went_in(tmp_path: Path, name: str) -> None:
     content = [*measurements.records(["ring"], (2,), (8, 64)), measurements.record(name, 2, 8, 1e-5, None)]
@@ -279,6 +280,15 @@ def test_bad_requests_are_refused_before_anything_is_measured(tmp_path: Path) ->
     with pytest.raises(UsageFault, match="is a file"):
         command(output=tmp_path / "file", quick=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.run(["report", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path / "report")]) == 2
+    assert cli.run(["report", "--lang", "fr", "--output", str(tmp_path / "report")]) == 2
+    assert cli.run(["report", "-n", "0", "--output", str(tmp_path / "report")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("ciranda: ") for line in lines)
 
 
 def test_other_files_beside_the_data_are_left_alone(tmp_path: Path, content: list[Record]) -> None:
