@@ -158,6 +158,44 @@ def test_a_second_call_builds_and_allocates_nothing(executor: Interpreted, monke
     assert peak < 10_000, f"{peak} bytes, with messages of {200_000 * 8}"
 
 
+@pytest.mark.parametrize("name", [name for name in catalogue.names("allreduce") if not catalogue.get(name).commutative])
+def test_an_operation_that_does_not_commute_keeps_rank_order(name: str, executor: Interpreted) -> None:
+    algorithm = catalogue.get(name)
+
+    def compose(left: Array, right: Array, out: Array) -> None:
+        """Of pairs (a, b), which mean x -> a·x + b."""
+        (a, b), (c, d) = left.reshape(-1, 2).T, right.reshape(-1, 2).T
+        out[:] = np.stack([a * c, a * d + b], axis=1).ravel()
+
+    pairs = algorithm.chunks(SIZE)  # so that each chunk is one whole pair
+    maps = [np.tile(np.array([2 + rank, 3 - rank]), pairs) for rank in range(SIZE)]
+    expected = maps[0].copy()
+    for one in maps[1:]:
+        compose(expected, one, expected)
+    call = Call(algorithm, maps)
+    executor.run(call.plan, call.buffers, compose)
+    np.testing.assert_array_equal(call.result(), expected)
+
+
+@pytest.mark.skipif(SIZE == 1, reason="one rank needs no scratch")
+def test_when_scratch_moves_what_points_into_it_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = Interpreted(MPI.COMM_WORLD.Dup())
+    made: list[Plan] = []
+
+    class Counted(wire.Wire):
+        def __init__(self, comm: MPI.Intracomm, plan: Plan, *rest: Any) -> None:
+            made.append(plan)
+            super().__init__(comm, plan, *rest)
+
+    monkeypatch.setattr(interpreted, "Wire", Counted)
+    small, large = ring(10 * SIZE), ring(1_000 * SIZE)
+    for plan, buffer in (small, small, large, small, large, small):
+        executor.run(plan, [buffer], reduce.get("max"))
+    assert made == [small[0], large[0], small[0]]
+    executor.free()
+    executor.comm.Free()
+
+
 def test_scratch_is_shared_by_all_plans_and_grows(executor: Interpreted) -> None:
     plans = [ring(count) for count in (10, 1_000, 100, 5_000, 10)]
     for plan, buffer in plans + plans:
