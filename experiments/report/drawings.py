@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from collectives import catalogue
 from collectives.profile import Profile
 from experiments import draw
-from experiments.report.findings import landmarks, ours
+from experiments.report.findings import algorithm_of, landmarks, ours
 from experiments.report.results import Results
 from experiments.report.texts import trusted
 from simulator import networks
@@ -36,12 +35,9 @@ def drawings(results: Results, language: str) -> Sequence[Drawing]:
     sizes = landmarks(results.sizes)
     nbytes = sizes[len(sizes) // 2]
     network = networks.from_profile(results.profiles.get(ranks) or Profile.default(), ranks)
-    known = catalogue.names("allreduce")
-    names = sorted({cell.algorithm for cell in ours(results.cells) if cell.algorithm.partition(":")[0] in known})
+    algorithms = {algorithm for cell in ours(results.cells) if (algorithm := algorithm_of(cell, ranks)) is not None}
     found: list[Drawing] = []
-    for name in sorted(names, key=lambda name: (name != "ring", name)):  # the one that everybody knows comes first
-        algorithm = catalogue.parse(name)
-        if algorithm.supports(ranks):
-            svg = draw.svg(algorithm, ranks, nbytes, network, language=language, theme="inherit")
-            found.append(Drawing(name, ranks, nbytes, trusted(svg)))
+    for algorithm in sorted(algorithms, key=lambda each: (each.name != "ring", each.label)):  # the best known one first
+        svg = draw.svg(algorithm, ranks, nbytes, network, language=language, theme="inherit")
+        found.append(Drawing(algorithm.label, ranks, nbytes, trusted(svg)))
     return found

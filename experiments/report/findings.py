@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from collectives import catalogue
+from collectives.catalogue import Algorithm
 from experiments.report.results import Cell
 
-__all__ = ["Accuracy", "Contest", "accuracy", "contests", "landmarks", "ours"]
+__all__ = ["Accuracy", "Contest", "accuracy", "algorithm_of", "contests", "landmarks", "ours"]
 
 _EQUAL = 1e-3  # predictions this close are one prediction: at two ranks half the algorithms have the same closed form
 
@@ -65,6 +67,15 @@ class Accuracy:
 def ours(cells: Iterable[Cell]) -> list[Cell]:
     """The cells of the catalogue's algorithms, without the native library's."""
     return [cell for cell in cells if not cell.native]
+
+
+def algorithm_of(cell: Cell, ranks: int) -> Algorithm | None:
+    """The catalogue's entry for what the cell measured, or None where there is none for ``ranks`` ranks."""
+    try:
+        found = catalogue.parse(cell.algorithm)
+    except (KeyError, ValueError):  # results of another version may hold names and parameters that this one lacks
+        return None
+    return found if found.collective == "allreduce" and found.supports(ranks) else None
 
 
 def contests(cells: Sequence[Cell]) -> list[Contest]:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from collectives import catalogue
+from collectives.cost import Cost
 from collectives.profile import Profile
-from experiments.report.findings import ours
+from experiments.report.findings import algorithm_of, ours
 from experiments.report.results import Cell
 
 __all__ = ["Fit", "Reason", "fits", "reasons"]
@@ -52,12 +52,11 @@ class Reason:
 
 def fits(cells: Iterable[Cell], profiles: Mapping[int, Profile]) -> list[Fit]:
     """One fit for each rank count that has a measured profile and enough cells."""
-    known = set(catalogue.names("allreduce"))
-    groups: dict[int, list[Cell]] = {}
+    groups: dict[int, list[tuple[Cell, Cost]]] = {}
     for cell in ours(cells):
-        calibrated = cell.ranks in profiles and profiles[cell.ranks].measured
-        if cell.theory and calibrated and cell.algorithm.partition(":")[0] in known:
-            groups.setdefault(cell.ranks, []).append(cell)
+        profile, algorithm = profiles.get(cell.ranks), algorithm_of(cell, cell.ranks)
+        if cell.theory and profile and profile.measured and algorithm:
+            groups.setdefault(cell.ranks, []).append((cell, algorithm.cost(cell.ranks)))
     return [_fit(group, profiles[ranks]) for ranks, group in sorted(groups.items()) if len(group) >= _FEWEST]
 
 
@@ -77,10 +76,12 @@ def reasons(cells: Iterable[Cell], fitted: Sequence[Fit]) -> list[Reason]:
     return [reason for reason in (*found, _noise(priced)) if reason is not None]
 
 
-def _fit(cells: Sequence[Cell], profile: Profile) -> Fit:
+def _fit(priced: Sequence[tuple[Cell, Cost]], profile: Profile) -> Fit:
     """Least squares on the logarithm of the times, so that 8 bytes weigh as much as 4 MiB; an outlier weighs little."""
-    costs = [(catalogue.parse(cell.algorithm).cost(cell.ranks), cell.nbytes) for cell in cells]
-    terms = np.array([[1.0, float(c.messages), float(c.volume) * n, float(c.reductions) * n] for c, n in costs])
+    cells = [cell for cell, _ in priced]
+    terms = np.array(
+        [[1.0, c.messages, c.volume * cell.nbytes, c.reductions * cell.nbytes] for cell, c in priced], dtype=np.float64
+    )
     measured = np.array([cell.seconds for cell in cells])
     latency, per_byte = profile.alpha or 1e-6, profile.beta or 1e-10
     scale = np.array([latency, latency, per_byte, profile.gamma or per_byte])

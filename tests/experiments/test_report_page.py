@@ -144,6 +144,15 @@ def test_any_name_comes_out_as_it_went_in(tmp_path: Path, name: str) -> None:
     assert len(parsed.of("script")) == 4
 
 
+@pytest.mark.parametrize(
+    "name", ["chain:speed=9", "ring:x", "chain:segments=0", "barrier_dissemination", "parameter_server:servers=99"]
+)
+def test_results_of_another_version_still_make_a_page(tmp_path: Path, content: list[Record], name: str) -> None:
+    record = measurements.record("stranger", 2, 8, 1e-5, 1e-6, theory_seconds=1e-5)
+    html = rendered(tmp_path, [*content, Record.from_json({**record.to_json(), "algorithm": name})])
+    assert f"</svg>{name}</span>" in html
+
+
 @pytest.mark.parametrize("language", ["en", "pt"])
 def test_every_algorithms_median_error_is_printed(tmp_path: Path, content: list[Record], language: str) -> None:
     html, say = rendered(tmp_path, content, language), Texts(language)
