@@ -6,6 +6,7 @@ the ranks: ``mpirun -n 4 python -m experiments.calibrate`` calibrates within the
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "command", "fitted"]
 
 TIME_LIMIT = 8.0
-_LONGEST = 600.0  # seconds after which a calibration is taken to hang, whatever its time limit
+_PATIENCE = 300.0  # seconds beyond several times its limit, after which a calibration is taken to hang
 
 TimeLimit = Annotated[str, typer.Option(help="About how long the samples of one rank count may take.")]
 Output = Annotated[
@@ -69,7 +70,7 @@ def calibrate(ranks: int, *, mpi: str = "openmpi", time_limit: float = TIME_LIMI
     with tempfile.TemporaryDirectory(prefix="ciranda-") as work:
         file = Path(work) / "samples.json"
         program = ["python", "-m", "experiments.calibrate", f"--time-limit={time_limit}", f"--samples-file={file}"]
-        run_ranks(ranks, program, mpi, _LONGEST, lambda: "calibrating")
+        run_ranks(ranks, program, mpi, _longest(time_limit), lambda: "calibrating")
         return fitted(json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -117,6 +118,10 @@ def _points(
     for size, group in zip(sizes, samples[pattern], strict=True):
         time = median(group)
         yield Fitted(pattern, size, time.value, time.low, time.high, len(group), model(size))
+
+
+def _longest(time_limit: float) -> float:
+    return _PATIENCE + 4 * time_limit
 
 
 def _check(ranks: int) -> None:
@@ -209,6 +214,7 @@ def _calibrate_here(
 
     _check(MPI.COMM_WORLD.size)
     limit = parse_seconds(time_limit)
+    faulthandler.dump_traceback_later(_longest(limit), exit=True)
     job = Job.survey(MPI.COMM_WORLD)
     samples = Probe(job, limit).all()
     if job.comm.rank != 0:
