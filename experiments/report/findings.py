@@ -31,7 +31,6 @@ class Contest:
     tied: tuple[Cell, ...]
     rivals: int
     foreseen: tuple[Cell, ...]
-    native: Cell | None
 
     @property
     def regret(self) -> float | None:
@@ -114,9 +113,8 @@ def _contest(place: Sequence[Cell]) -> Contest:
     tied = tuple(cell for cell in field if cell is not winner and cell.low <= winner.high)
     least = min((cell.theory for cell in field if cell.theory is not None), default=0.0)
     foreseen = tuple(cell for cell in field if cell.theory is not None and cell.theory <= least * (1 + _EQUAL))
-    native = next((cell for cell in place if cell.native), None)
     crowded = any(cell.oversubscribed for cell in field)
-    return Contest(winner.ranks, winner.nbytes, crowded, winner, tied, len(field) - 1, foreseen, native)
+    return Contest(winner.ranks, winner.nbytes, crowded, winner, tied, len(field) - 1, foreseen)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -55,10 +55,10 @@ def _frame(say: Texts, commands: tuple[str, str]) -> dict[str, Any]:
 
 def _head(results: Results, looks: Mapping[str, Series], say: Texts) -> dict[str, Any]:
     """The title, the summary and what warns the reader."""
-    dtype, op, _, library = results.kind
+    dtype, op, library = results.kind
     known = results.environment
     return {
-        "cpu": known.get("cpu", "?"), "cores": known.get("cores", "?"), "library": library, "dtype": dtype, "op": op,
+        "cpu": known.get("cpu", "?"), "cores": results.cores or "?", "library": library, "dtype": dtype, "op": op,
         "date": tables.moment(known.get("created")), "podium": tables.podium(results, looks),
         "notices": sentences.notices(results, say), "cards": sentences.cards(results, say),
         "headlines": sentences.headlines(results, say), "beats": sentences.beats(results.cells, say),

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from collectives.profile import Profile, ProfileError
 from experiments.errors import UsageFault
 from experiments.records import Record, RecordError, bandwidths, read_document
 
-__all__ = ["Cell", "Model", "Results", "load"]
+__all__ = ["Cell", "Kind", "Model", "Results", "load"]
 
 Model = Literal["theory", "simulated"]
 
@@ -61,14 +61,22 @@ class Cell:
         return self.seconds / self.theory if self.theory else None
 
 
+class Kind(NamedTuple):
+    """What all cells have in common."""
+
+    dtype: str
+    op: str
+    library: str
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What the page is made from; ``kind`` is (dtype, op, executor, library), ``files`` are the raw data's names."""
+    """What the page is made from; ``files`` are the names of the raw data."""
 
     cells: Sequence[Cell]
     profiles: Mapping[int, Profile]
     environment: Mapping[str, Any]
-    kind: tuple[str, str, str, str]
+    kind: Kind
     clock: str
     files: Sequence[str]
 
@@ -76,6 +84,12 @@ class Results:
     def ranks(self) -> list[int]:
         """The rank counts, ascending."""
         return sorted({cell.ranks for cell in self.cells})
+
+    @property
+    def cores(self) -> int | None:
+        """How many cores the ranks had."""
+        cores = self.environment.get("cores")
+        return cores if isinstance(cores, int) else None
 
     @property
     def load(self) -> float | None:
@@ -108,7 +122,7 @@ def load(folder: Path) -> Results:
     if not any(not cell.native for cell in cells):
         raise UsageFault(f"{path} holds no measured allreduce; measure with ciranda report")
     sample = next(record for record in chosen if not record.is_native)
-    kind = (sample.dtype, sample.op, sample.executor, sample.library)
+    kind = Kind(sample.dtype, sample.op, sample.library)
     present = [name for name in _FILES if (folder / name).is_file()]
     present += sorted(entry.name for entry in folder.glob("profile*.json"))
     return Results(cells, profiles, environment, kind, sample.clock, present)

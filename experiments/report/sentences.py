@@ -16,6 +16,9 @@ from experiments.report.texts import Texts
 __all__ = ["Card", "beats", "cards", "headlines", "notices", "reason_texts"]
 
 _NAMED = 2  # as many rivals of a winner are named, and more are counted
+_PER_MEBIBYTE = ("byte", "reduced")
+_PERCENT = ("share", "gap", "width")
+_FACTORS = ("factor", "fitting", "crowded", "typical", "worst")
 _BUSY = 0.5  # a load of half the cores before anything was measured is too much
 
 
@@ -31,7 +34,7 @@ class Card:
 def notices(results: Results, say: Texts) -> list[tuple[str, Markup]]:
     """``(class, text)`` of what a reader must know before believing a number."""
     found: list[tuple[str, Markup]] = []
-    cores = int(results.environment.get("cores") or 0)
+    cores = results.cores
     wrong = sorted({cell.algorithm for cell in results.cells if cell.correct is False})
     if wrong:
         found.append(("bad", say("notice.wrong", names=", ".join(wrong))))
@@ -66,13 +69,8 @@ def cards(results: Results, say: Texts) -> list[Card]:
         agreed = sum(contest.agreed for contest in fought)
         note = say("summary.choice_note", agreed=agreed, contests=len(fought))
         found.append(Card(say("summary.choice"), number.factor(median(lost)), note))
-    compared = [contest for contest in fought if contest.ranks == fought[0].ranks and contest.winner.speed]
-    if compared and compared[-1].winner.speed:
-        value, low, high = map(number.factor, compared[-1].winner.speed)
-        where = {"ranks": compared[-1].ranks, "size": number.nbytes(compared[-1].nbytes)}
-        note = say("summary.native_note", library=results.kind[3], low=low, high=high, **where)
-        found.append(Card(say("summary.native", library=results.kind[3]), value, note))
-    cores = results.environment.get("cores", "?")
+    found += _against_native(fought, results.kind.library, say)
+    cores = results.cores or "?"
     ranks = _listed(map(str, results.ranks), say)
     found.append(Card(say("summary.cores"), ranks, say("summary.cores_note", cores=cores)))
     return found
@@ -107,13 +105,24 @@ def reason_texts(results: Results, fitted: Sequence[Fit], say: Texts) -> list[Ma
     return [_reason(reason, say) for reason in reasons(results.cells, fitted)]
 
 
+def _against_native(fought: Sequence[Contest], library: str, say: Texts) -> list[Card]:
+    """The fastest of ours beside the library's own, at the fewest ranks and the largest size that both have."""
+    for contest in reversed([contest for contest in fought if contest.ranks == fought[0].ranks]):
+        if contest.winner.speed:
+            value, low, high = map(say.numbers.factor, contest.winner.speed)
+            where = {"ranks": contest.ranks, "size": say.numbers.nbytes(contest.nbytes)}
+            note = say("summary.native_note", library=library, low=low, high=high, **where)
+            return [Card(say("summary.native", library=library), value, note)]
+    return []
+
+
 def _calibrated(results: Results) -> bool:
     return all(ranks in results.profiles and results.profiles[ranks].measured for ranks in results.ranks)
 
 
 def _winner(contest: Contest, say: Texts) -> Markup:
     size = say.numbers.nbytes(contest.nbytes)
-    if len(contest.tied) == contest.rivals:
+    if contest.tied and len(contest.tied) == contest.rivals:
         return say("summary.tied_all", size=size)
     if not contest.tied:
         return say("summary.winner", algorithm=contest.winner.algorithm, size=size)
@@ -121,11 +130,6 @@ def _winner(contest: Contest, say: Texts) -> Markup:
         return say("summary.tied_many", algorithm=contest.winner.algorithm, size=size, count=len(contest.tied))
     tied = _listed((cell.algorithm for cell in contest.tied), say)
     return say("summary.tied", algorithm=contest.winner.algorithm, size=size, tied=tied)
-
-
-_PER_MEBIBYTE = ("byte", "reduced")
-_PERCENT = ("share", "gap", "width")
-_FACTORS = ("factor", "fitting", "crowded", "typical", "worst")
 
 
 def _reason(reason: Reason, say: Texts) -> Markup:

@@ -134,7 +134,7 @@ def facts(results: Results, say: Texts) -> list[tuple[str, str]]:
         ("cores", known.get("cores")),
         ("memory", say.numbers.nbytes(round(memory / 2**30) * 2**30) if isinstance(memory, int) else None),
         ("system", known.get("system")),
-        ("library", results.kind[3]),
+        ("library", results.kind.library),
         ("python", known.get("python")),
         ("packages", _pairs(cast("Mapping[str, Any]", packages)) if isinstance(packages, Mapping) else None),
         ("ciranda", " · ".join(str(known[key]) for key in ("ciranda", "revision") if known.get(key))),
