@@ -91,7 +91,7 @@ class Job:
 def library_name(text: str) -> str:
     """Name and version from what MPI_Get_library_version says: ``"Open MPI 5.0.11"``, ``"MPICH 4.3.0"``."""
     first = text.strip().splitlines()[0] if text.strip() else "an unknown MPI"
-    found = re.match(r"(Open MPI|MPICH|MVAPICH|Intel\(R\) MPI)\D*?(\d[\w.]*)", first)
+    found = re.match(r"(Open MPI|MPICH|MVAPICH2?|Intel\(R\) MPI)\D*?(\d[\w.]*)", first)
     return f"{found[1]} {found[2]}" if found else first[:60]
 
 
