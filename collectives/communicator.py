@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -44,20 +45,21 @@ class Communicator(Handle):
     Cost of a call beside its messages: a copy of the input to where the result goes, if the call is not in place.
     """
 
-    _runner: Runner | None
-    _known: dict[Hashable, tuple[Call, Combine]]
-    _passed_on: Counter[tuple[str, str]]
+    _runner: Runner | None = None
 
-    def __new__(cls, comm: MPI.Comm | None = None, *, timeout: float | None = None, check: bool | None = None) -> Self:
-        """Another handle of ``comm``; not collective. Raises TypeError for an intercommunicator."""
-        self = super().__new__(cls, comm, timeout=timeout, check=check)
-        self.forget()
-        return self
+    @cached_property
+    def _known(self) -> dict[Hashable, tuple[Call, Combine]]:
+        return {}
+
+    @cached_property
+    def _passed_on(self) -> Counter[tuple[str, str]]:
+        return Counter()
 
     def forget(self) -> None:
         """Drop the plans, counts and work memory of this handle; the next call makes them anew."""
         self._runner = None
-        self._known, self._passed_on = {}, Counter()
+        self._known.clear()
+        self._passed_on.clear()
 
     # --- the collectives, in mpi4py's order -----------------------------------------------------------------------
 

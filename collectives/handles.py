@@ -5,6 +5,7 @@ from __future__ import annotations
 # ruff: noqa: N802 - the methods' names are mpi4py's
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from mpi4py import MPI
@@ -27,16 +28,20 @@ class Handle(MPI.Intracomm):
     calls, alike on all ranks.
     """
 
-    settings: Settings
-
     def __new__(cls, comm: MPI.Comm | None = None, *, timeout: float | None = None, check: bool | None = None) -> Self:
         """Another handle of ``comm``, or a null handle."""
         self = super().__new__(cls, comm)
-        self.settings = Settings(
-            _timeout_from_environment() if timeout is None else _positive(timeout, "timeout"),
-            os.environ.get("CIRANDA_CHECK", "") not in ("", "0") if check is None else check,
-        )
+        if timeout is not None:
+            self.settings.timeout = _positive(timeout, "timeout")
+        if check is not None:
+            self.settings.check = check
         return self
+
+    # Made when first needed, because a subclass with several bases may not come through our __new__.
+    @cached_property
+    def settings(self) -> Settings:
+        """The ``timeout`` and ``check`` of this handle."""
+        return Settings(_timeout_from_environment(), os.environ.get("CIRANDA_CHECK", "") not in ("", "0"))
 
     def forget(self) -> None:
         """Drop what is kept for the communicator that this handle stood for."""

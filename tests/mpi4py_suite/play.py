@@ -1,9 +1,10 @@
 """Runs modules of mpi4py's own test-suite on this rank, with Communicator in the place of Intracomm.
 
-    mpirun -n 3 python play.py FOLDER native|ours test_cco_buf test_cco_vec ...
+    ciranda run -n 3 -- play.py FOLDER native|ours testPickle,... test_cco_buf test_cco_vec ...
 
-FOLDER is the ``test`` folder of mpi4py's source distribution. The last line of rank 0 is a JSON object that says what
-ran, what was skipped and why, what our algorithms did, and what was passed on to mpi4py's own methods and why.
+FOLDER is the ``test`` folder of mpi4py's source distribution; the third argument names tests to leave out. The last
+line of rank 0 is a JSON object that says what ran, what was skipped and why, what our algorithms did, and what was
+passed on to mpi4py's own methods and why.
 """
 
 import json
@@ -11,6 +12,7 @@ import logging
 import sys
 import unittest
 from collections import Counter
+from collections.abc import Iterator
 
 from mpi4py import MPI
 
@@ -44,8 +46,16 @@ def count_runs() -> Counter[str]:
     return counts
 
 
+def chosen(suite: unittest.TestSuite, left_out: list[str]) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from chosen(test, left_out)
+        elif test.id().rpartition(".")[2] not in left_out:
+            yield test
+
+
 def main() -> int:
-    folder, whose, *modules = sys.argv[1:]
+    folder, whose, left_out, *modules = sys.argv[1:]
     runs, tally = count_runs(), Tally()
     logger = logging.getLogger("ciranda")
     logger.addHandler(tally)
@@ -55,7 +65,7 @@ def main() -> int:
         MPI.COMM_WORLD, MPI.COMM_SELF = Communicator(MPI.COMM_WORLD), Communicator(MPI.COMM_SELF)
         MPI.Intracomm = Communicator
     sys.path.insert(0, folder)
-    suite = unittest.defaultTestLoader.loadTestsFromNames(modules)
+    suite = unittest.TestSuite(chosen(unittest.defaultTestLoader.loadTestsFromNames(modules), left_out.split(",")))
     result = unittest.TextTestRunner(stream=sys.stderr, verbosity=2).run(suite)
     mine = {
         "run": result.testsRun,
