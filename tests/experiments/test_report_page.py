@@ -2,7 +2,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -156,7 +156,9 @@ def test_results_of_another_version_still_make_a_page(tmp_path: Path, content: l
 
 @pytest.mark.parametrize("language", ["en", "pt"])
 def test_every_algorithms_median_error_is_printed(tmp_path: Path, content: list[Record], language: str) -> None:
-    html, say = rendered(tmp_path, content, language), Texts(language)
+    # Simulator and closed form agree in truth; here they must not, or one could stand for the other unseen.
+    apart = [replace(r, simulated_seconds=r.simulated_seconds and 1.3 * r.simulated_seconds) for r in content]
+    html, say = rendered(tmp_path, apart, language), Texts(language)
     table = html[html.index('id="errors"') :]
     rows = table[: table.index("</table>")].split("<tr")[2:]
     cells = load(tmp_path).cells
