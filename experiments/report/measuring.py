@@ -40,7 +40,7 @@ USUAL = Extent(
     (8, 128, 2 * _KIBI, 16 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI),
     launches=3,
     samples=40,
-    time_limit=120.0,
+    time_limit=100.0,
     calibration=8.0,
 )
 FULL = Extent(tuple(8 * 2**power for power in range(22)), launches=5, samples=60, time_limit=540.0, calibration=15.0)
