@@ -7,7 +7,8 @@ been run on arrays that show the interface over host memory; it has not yet been
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, cast
@@ -60,15 +61,16 @@ def stage(buffer: object, *, writable: bool) -> Staged:
     if nbytes == 0 or not address:
         return Staged(np.empty(0, np.uint8), dtype)
     driver = _driver()
-    if driver is not None:
-        _synchronize(driver, facts.get("stream"))
-    if driver is None or not _on_device(driver, address):
+    if driver is None or not _known(driver, address):
         return Staged(memory.at(address, nbytes, buffer), dtype)
-    host = np.empty(nbytes, np.uint8)
-    _copy(driver, host, address, to_device=False)
-    return (
-        Staged(host, dtype, partial(_copy, driver, host, address, to_device=True)) if writable else Staged(host, dtype)
-    )
+    with _context(driver, address):
+        _synchronize(driver, facts.get("stream"))
+        if not _only_on_device(driver, address):
+            return Staged(memory.at(address, nbytes, buffer), dtype)
+        host = np.empty(nbytes, np.uint8)
+        target, size = ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(nbytes)
+        _checked(driver.cuMemcpyDtoH_v2(target, ctypes.c_uint64(address), size), "cuMemcpyDtoH")
+    return Staged(host, dtype, partial(_store, driver, host, address) if writable else tuple)
 
 
 def _check(facts: dict[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...], *, readonly: bool) -> None:
@@ -100,14 +102,31 @@ def _driver() -> ctypes.CDLL | None:
     return library if library.cuInit(0) == 0 else None
 
 
-def _on_device(driver: ctypes.CDLL, address: int) -> bool:
-    """Whether only the device reaches this memory; an address that the driver does not know is the host's."""
+def _known(driver: ctypes.CDLL, address: int) -> bool:
+    """Whether the driver knows this memory; what it does not know is the host's, and no stream works on it."""
+    kind = ctypes.c_uint(0)
+    return driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, ctypes.c_uint64(address)) == 0
+
+
+def _only_on_device(driver: ctypes.CDLL, address: int) -> bool:
     kind, managed = ctypes.c_uint(0), ctypes.c_uint(0)
     pointer = ctypes.c_uint64(address)
-    if driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, pointer) != 0:
-        return False
-    driver.cuPointerGetAttribute(ctypes.byref(managed), _IS_MANAGED, pointer)
+    _checked(driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, pointer), "cuPointerGetAttribute")
+    _checked(driver.cuPointerGetAttribute(ctypes.byref(managed), _IS_MANAGED, pointer), "cuPointerGetAttribute")
     return kind.value == _ON_DEVICE and not managed.value
+
+
+@contextmanager
+def _context(driver: ctypes.CDLL, address: int) -> Iterator[None]:
+    """Make the context that the memory belongs to the current one of this thread, and restore the one before."""
+    context = ctypes.c_void_p(0)
+    pointer = ctypes.c_uint64(address)
+    _checked(driver.cuPointerGetAttribute(ctypes.byref(context), _CONTEXT, pointer), "cuPointerGetAttribute")
+    _checked(driver.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
+    try:
+        yield
+    finally:
+        driver.cuCtxPopCurrent_v2(ctypes.byref(context))
 
 
 def _synchronize(driver: ctypes.CDLL, stream: int | None) -> None:
@@ -116,19 +135,12 @@ def _synchronize(driver: ctypes.CDLL, stream: int | None) -> None:
         _checked(driver.cuStreamSynchronize(ctypes.c_void_p(stream)), "cuStreamSynchronize")
 
 
-def _copy(driver: ctypes.CDLL, host: NDArray[np.uint8], address: int, *, to_device: bool) -> None:
-    context = ctypes.c_void_p(0)
-    pointer, size = ctypes.c_uint64(address), ctypes.c_size_t(host.size)
-    _checked(driver.cuPointerGetAttribute(ctypes.byref(context), _CONTEXT, pointer), "cuPointerGetAttribute")
-    _checked(driver.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
-    try:
-        memory = ctypes.c_void_p(host.ctypes.data)
-        if to_device:
-            _checked(driver.cuMemcpyHtoD_v2(pointer, memory, size), "cuMemcpyHtoD")
-        else:
-            _checked(driver.cuMemcpyDtoH_v2(memory, pointer, size), "cuMemcpyDtoH")
-    finally:
-        driver.cuCtxPopCurrent_v2(ctypes.byref(context))
+def _store(driver: ctypes.CDLL, host: NDArray[np.uint8], address: int) -> None:
+    with _context(driver, address):
+        source, size = ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(host.size)
+        _checked(driver.cuMemcpyHtoD_v2(ctypes.c_uint64(address), source, size), "cuMemcpyHtoD")
+        # A copy from pageable memory may return before it has arrived, and other streams would not wait for it.
+        _synchronize(driver, 1)
 
 
 def _checked(status: int, call: str) -> None:

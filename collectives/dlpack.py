@@ -63,10 +63,10 @@ def view(buffer: object) -> NDArray[Any]:
     tensor, read_only = _unpacked(capsule)
     dtype = _dtype(tensor)
     shape = tensor.shape[: tensor.ndim]
-    strides = tensor.strides[: tensor.ndim] if tensor.strides else None
+    count = int(np.prod(shape, dtype=np.int64))
+    strides = tensor.strides[: tensor.ndim] if tensor.strides and count else None  # NULL: row by row
     if strides is not None and not _contiguous(shape, strides) and not _contiguous(shape[::-1], strides[::-1]):
         raise BufferError("dlpack: the array is not contiguous")
-    count = int(np.prod(shape, dtype=np.int64))
     address = (tensor.data or 0) + tensor.byte_offset
     return memory.at(address, count * dtype.itemsize, capsule, read_only=read_only).view(dtype)
 
