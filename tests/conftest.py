@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from hypothesis import settings
 
 from experiments import launch
 
@@ -12,10 +11,6 @@ RANKS = Path(__file__).with_name("ranks.py")
 
 # A machine that is busy with other work must fail no test; what hangs is ended by pytest-timeout.
 settings.register_profile("ciranda", deadline=None)
-settings.load_profile("ciranda")
-
-# How long an example takes says what else the machine does; time limits are on whole tests.
-settings.register_profile("ciranda", parent=settings.default, deadline=None)
 settings.load_profile("ciranda")
 
 
