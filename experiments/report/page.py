@@ -49,7 +49,7 @@ def _frame(say: Texts, commands: tuple[str, str]) -> dict[str, Any]:
         "say": say, "n": say.numbers, "language": say("page.language"), "version": __version__, "sections": _SECTIONS,
         "style": trusted(_asset("page.css")), "script": trusted(script), "plotly": trusted(plotly),
         "policy": _policy(script, plotly), "words": {key: say(f"page.{key}") for key in ("dark", "light")},
-        "command": commands[0], "rerender": commands[1], "bound_name": BOUND, "mebi": 2**20, "depth": _depth,
+        "command": commands[0], "rerender": commands[1], "bound_name": BOUND, "depth": _depth,
     }  # fmt: skip
 
 

@@ -18,25 +18,25 @@ from experiments.report.results import Cell
 __all__ = ["Fit", "Reason", "fits", "reasons"]
 
 _NOTABLE = 1.25  # a term is named as a cause from a quarter above its calibrated value on
-_FEWEST = 12  # cells, for a fit of four terms to say anything
+_FEWEST = 12  # cells, for a fit of three terms to say anything
 _AGREE = 0.02  # simulator and closed form are called equal below this relative difference
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Four terms fitted to the measured collectives of one rank count, beside what theory used.
+    """Three terms fitted to the measured collectives of one rank count, beside what theory used.
 
-    Seconds for ``call`` and ``message``, seconds per byte for ``byte`` (moved) and ``reduced``; ``error`` is the
-    median relative error with these terms and ``theory_error`` the one without. This describes the measurements and
-    predicts nothing: it has seen them.
+    Seconds for a ``call`` and a ``message``; ``data`` is how many times the calibrated β and γ the bytes cost (moved
+    and reduced together: a schedule that moves more reduces more, so times cannot tell the two apart). ``error`` is
+    the median relative error with these terms and ``theory_error`` the one without. This describes the measurements
+    and predicts nothing: it has seen them.
     """
 
     ranks: int
     oversubscribed: bool
     call: float
     message: float
-    byte: float
-    reduced: float
+    data: float
     error: float
     theory_error: float
     profile: Profile
@@ -68,9 +68,8 @@ def reasons(cells: Iterable[Cell], fitted: Sequence[Fit]) -> list[Reason]:
     found = [_direction(priced), _arithmetic(priced), _crowding(priced)]
     found += [
         _each("call", (_call(fit) for fit in fitted)),
-        _each("message", (_term(fit, fit.message, fit.profile.alpha) for fit in fitted)),
-        _each("byte", (_term(fit, fit.byte, fit.profile.beta) for fit in fitted)),
-        _each("reduced", (_term(fit, fit.reduced, fit.profile.gamma) for fit in fitted)),
+        _each("message", (_message(fit) for fit in fitted)),
+        _each("data", (_data(fit) for fit in fitted)),
         _each("duplex", (_duplex(fit.profile) for fit in fitted)),
     ]
     return [reason for reason in (*found, _noise(priced)) if reason is not None]
@@ -79,28 +78,37 @@ def reasons(cells: Iterable[Cell], fitted: Sequence[Fit]) -> list[Reason]:
 def _fit(priced: Sequence[tuple[Cell, Cost]], profile: Profile) -> Fit:
     """Least squares on the logarithm of the times, so that 8 bytes weigh as much as 4 MiB; an outlier weighs little."""
     cells = [cell for cell, _ in priced]
-    terms = np.array(
-        [[1.0, c.messages, c.volume * cell.nbytes, c.reductions * cell.nbytes] for cell, c in priced], dtype=np.float64
-    )
+    terms = np.array([_terms(cell, cost, profile) for cell, cost in priced])
     measured = np.array([cell.seconds for cell in cells])
-    latency, per_byte = profile.alpha or 1e-6, profile.beta or 1e-10
-    scale = np.array([latency, latency, per_byte, profile.gamma or per_byte])
 
     def misfit(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log(terms @ (weights * scale) / measured)
+        return np.log(terms @ weights / measured)
 
-    solution = least_squares(misfit, np.ones(4), bounds=(1e-9, np.inf), loss="soft_l1")
-    call, message, byte, reduced = (float(value) for value in solution.x * scale)
+    solution = least_squares(misfit, np.ones(3), bounds=(1e-9, np.inf), loss="soft_l1")
+    call, message, data = (float(weight) for weight in solution.x)
     error = float(np.median(np.abs(np.expm1(misfit(solution.x)))))
     theory_error = median(known for cell in cells if (known := cell.error("theory")) is not None)
     crowded = any(cell.oversubscribed for cell in cells)
-    return Fit(cells[0].ranks, crowded, call, message, byte, reduced, error, theory_error, profile)
+    return Fit(
+        cells[0].ranks, crowded, call * _unit(profile), message * profile.alpha, data, error, theory_error, profile
+    )
 
 
 def _each(key: str, values: Iterable[Mapping[str, float] | None]) -> Reason | None:
     """The statement for those rank counts of which it is true, or None."""
     true = [value for value in values if value is not None]
     return Reason(key, true) if true else None
+
+
+def _terms(cell: Cell, cost: Cost, profile: Profile) -> list[float]:
+    """What one call, the messages and the bytes cost in the cell: the columns of the fit, in seconds."""
+    bytes_ = float(cost.volume) * profile.beta + float(cost.reductions) * profile.gamma
+    return [_unit(profile), float(cost.messages) * profile.alpha, bytes_ * cell.nbytes]
+
+
+def _unit(profile: Profile) -> float:
+    """A time of the order of a call, so that the fit's weights are of one order."""
+    return profile.alpha or 1e-6
 
 
 def _direction(cells: Sequence[Cell]) -> Reason:
@@ -133,11 +141,17 @@ def _call(fit: Fit) -> Mapping[str, float] | None:
     return {"ranks": fit.ranks, "cost": fit.call} if fit.call > 0.5 * fit.profile.alpha else None
 
 
-def _term(fit: Fit, found: float, calibrated: float) -> Mapping[str, float] | None:
-    """A cost that is higher in the collectives than in the calibration."""
-    if calibrated <= 0 or found < _NOTABLE * calibrated:
+def _message(fit: Fit) -> Mapping[str, float] | None:
+    """Messages that cost more in the collectives than in the calibration."""
+    alpha = fit.profile.alpha
+    if alpha <= 0 or fit.message < _NOTABLE * alpha:
         return None
-    return {"ranks": fit.ranks, "found": found, "calibrated": calibrated, "factor": found / calibrated}
+    return {"ranks": fit.ranks, "found": fit.message, "calibrated": alpha, "factor": fit.message / alpha}
+
+
+def _data(fit: Fit) -> Mapping[str, float] | None:
+    """Bytes that cost more in the collectives than in the calibration."""
+    return {"ranks": fit.ranks, "factor": fit.data} if fit.data >= _NOTABLE else None
 
 
 def _duplex(profile: Profile) -> Mapping[str, float] | None:

@@ -16,7 +16,6 @@ from experiments.report.texts import Texts
 __all__ = ["Card", "beats", "cards", "headlines", "notices", "reason_texts"]
 
 _NAMED = 2  # as many rivals of a winner are named, and more are counted
-_PER_MEBIBYTE = ("byte", "reduced")
 _PERCENT = ("share", "gap", "width")
 _FACTORS = ("factor", "fitting", "crowded", "typical", "worst")
 _BUSY = 0.5  # a load of half the cores before anything was measured is too much
@@ -134,20 +133,19 @@ def _winner(contest: Contest, say: Texts) -> Markup:
 
 def _reason(reason: Reason, say: Texts) -> Markup:
     """The reason in words; what is true of several rank counts lists them."""
-    shown = [_shown(reason.key, values, say) for values in reason.values]
+    shown = [_shown(values, say) for values in reason.values]
     if "ranks" not in shown[0]:
         return say(f"why.{reason.key}", **shown[0])
     return say(f"why.{reason.key}", list=_joined((say(f"why.{reason.key}_at", **values) for values in shown), say))
 
 
-def _shown(key: str, values: Mapping[str, float], say: Texts) -> dict[str, str]:
+def _shown(values: Mapping[str, float], say: Texts) -> dict[str, str]:
     """Each number in the unit that its name implies."""
     number = say.numbers
     forms: dict[str, Callable[[float], str]] = dict.fromkeys(_PERCENT, number.percent)
     forms |= dict.fromkeys(_FACTORS, number.factor)
     forms |= {"nbytes": lambda value: number.nbytes(int(value)), "ranks": lambda value: str(int(value))}
-    per = 2**20 if key in _PER_MEBIBYTE else 1
-    return {name: forms.get(name, lambda cost: number.seconds(cost * per))(value) for name, value in values.items()}
+    return {name: forms.get(name, number.seconds)(value) for name, value in values.items()}
 
 
 def _listed(names: Iterable[str], say: Texts) -> str:

@@ -18,7 +18,7 @@ from experiments.report.texts import Texts
 from tests import measurements
 
 ALGORITHMS = catalogue.names("allreduce")
-TERMS = {"call", "message", "byte", "reduced"}
+TERMS = {"call", "message", "data"}
 
 times = st.floats(1e-7, 10.0)
 
@@ -102,9 +102,9 @@ def from_costs(tmp_path: Path):
 
 
 def test_the_fit_finds_the_costs_that_made_the_times(from_costs) -> None:
-    found, profiles = from_costs(9e-5, 1.2e-4, 9e-10, 4e-10)
+    found, profiles = from_costs(9e-5, 1.2e-4, 1.2e-9, 2.4e-10)
     (fit,) = fits(found, profiles)
-    for value, true in ((fit.call, 9e-5), (fit.message, 1.2e-4), (fit.byte, 9e-10), (fit.reduced, 4e-10)):
+    for value, true in ((fit.call, 9e-5), (fit.message, 1.2e-4), (fit.data, 3)):
         assert value == pytest.approx(true, rel=1e-3)
     assert fit.error < 1e-3 < 0.5 < fit.theory_error
     said = {reason.key: reason.values[0] for reason in reasons(found, [fit])}
@@ -123,7 +123,7 @@ def test_nothing_is_blamed_where_theory_is_right(from_costs) -> None:
 
 
 def test_a_guessed_profile_explains_nothing(from_costs) -> None:
-    found, profiles = from_costs(9e-5, 1.2e-4, 9e-10, 4e-10)
+    found, profiles = from_costs(9e-5, 1.2e-4, 1.2e-9, 2.4e-10)
     assert fits(found, {8: replace(profiles[8], measured=False)}) == []
     assert fits(found, {}) == []
 
