@@ -7,7 +7,7 @@ been run on arrays that show the interface over host memory; it has not yet been
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -117,7 +117,7 @@ def _only_on_device(driver: ctypes.CDLL, address: int) -> bool:
 
 
 @contextmanager
-def _context(driver: ctypes.CDLL, address: int) -> Iterator[None]:
+def _context(driver: ctypes.CDLL, address: int) -> Generator[None]:
     """Make the context that the memory belongs to the current one of this thread, and restore the one before."""
     context = ctypes.c_void_p(0)
     pointer = ctypes.c_uint64(address)

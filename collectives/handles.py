@@ -31,10 +31,11 @@ class Handle(MPI.Intracomm):
     def __new__(cls, comm: MPI.Comm | None = None, *, timeout: float | None = None, check: bool | None = None) -> Self:
         """Another handle of ``comm``, or a null handle."""
         self = super().__new__(cls, comm)
+        settings = self.settings  # read here, so that a wrong environment is told here
         if timeout is not None:
-            self.settings.timeout = _positive(timeout, "timeout")
+            settings.timeout = _positive(timeout, "timeout")
         if check is not None:
-            self.settings.check = check
+            settings.check = check
         return self
 
     # Made when first needed, because a subclass with several bases may not come through our __new__.
