@@ -33,7 +33,7 @@ class Declined(Exception):
     """This call is not for our algorithms, for the reason given: mpi4py may do it, or say what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Block:
     """Blocks of ``count`` elements, ``nbytes`` bytes each, all together in ``octets``.
 
@@ -53,7 +53,7 @@ class Block:
         return self.octets.view(self.element.dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Vector:
     """A piece for each rank: ``lengths[i]`` bytes from byte ``starts[i]`` of ``octets``; ``finish`` as in Block."""
 
@@ -63,7 +63,7 @@ class Vector:
     finish: Finish
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Memory:
     """Flat bytes of a buffer (none for BOTTOM and None), and the element that the buffer itself declares."""
 
@@ -98,6 +98,8 @@ def block(spec: object, *, writable: bool, blocks: int = 1) -> Block:
     else:
         each = _number(count)
     nbytes = each * element.size
+    if not element.derived and 0 <= each * element.extent * blocks <= available:  # the common case, and the quick way
+        return Block(memory.octets[start : start + nbytes * blocks], each, nbytes, element, memory.store)
     octets, starts, finish = _laid_out(memory, element, [start], [each * blocks], writable=writable)
     return Block(octets[starts[0] : starts[0] + nbytes * blocks], each, nbytes, element, finish)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 # ruff: noqa: N802 - the methods' names are mpi4py's
 import logging
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -17,9 +16,8 @@ from collectives import buffers, context, selection
 from collectives.buffers import Declined, Vector
 from collectives.explanation import Explanation
 from collectives.handles import Handle
-from collectives.operations import Combine
 from collectives.profile import Profile
-from collectives.runner import LARGEST_CACHE, Call, Choice, Runner
+from collectives.runner import Choice, Runner
 from collectives.selection import Prices
 
 __all__ = ["Communicator"]
@@ -48,17 +46,12 @@ class Communicator(Handle):
     _runner: Runner | None = None
 
     @cached_property
-    def _known(self) -> dict[Hashable, tuple[Call, Combine]]:
-        return {}
-
-    @cached_property
     def _passed_on(self) -> Counter[tuple[str, str]]:
         return Counter()
 
     def forget(self) -> None:
         """Drop the plans, counts and work memory of this handle; the next call makes them anew."""
         self._runner = None
-        self._known.clear()
         self._passed_on.clear()
 
     # --- the collectives, in mpi4py's order -----------------------------------------------------------------------
@@ -135,13 +128,15 @@ class Communicator(Handle):
         self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: MPI.Op = MPI.SUM, *, algorithm: Choice = None
     ) -> None:
         """All ranks' ``sendbuf``, combined by ``op`` in rank order, in everybody's ``recvbuf``."""
-        if self._repeated(sendbuf, recvbuf, op, algorithm):
+        runner = self._runner
+        if runner and type(recvbuf) is np.ndarray and runner.repeat_allreduce(sendbuf, recvbuf, op, algorithm):
             return None
         try:
             recv = buffers.block(recvbuf, writable=True)
             send = None if buffers.in_place(sendbuf) else buffers.block(sendbuf, writable=False)
-            known = self._running().allreduce(send, recv, op, algorithm)
-            return self._remember(recvbuf, op, algorithm, known)
+            runner = self._running()
+            known = runner.allreduce(send, recv, op, algorithm)
+            return runner.remember(recvbuf, op, algorithm, known) if type(recvbuf) is np.ndarray else None
         except Declined as reason:
             self._pass_on("allreduce", reason, algorithm)
         return super().Allreduce(sendbuf, recvbuf, op)
@@ -234,27 +229,6 @@ class Communicator(Handle):
         counts = np.zeros(self.size, np.int64)
         self.Allgather(np.array([count], np.int64), counts)
         return counts.tolist()
-
-    def _repeated(self, sendbuf: object, recvbuf: object, op: object, algorithm: Choice) -> bool:
-        """The short way for a call like an earlier one on plain arrays; False if this is none."""
-        if self._runner is None or type(recvbuf) is not np.ndarray or not isinstance(op, MPI.Op) or self.settings.check:
-            return False
-        known = self._known.get((recvbuf.dtype, recvbuf.shape, recvbuf.flags.num, op.handle, algorithm))
-        if known is None:
-            return False
-        if not buffers.in_place(sendbuf):
-            if type(sendbuf) is not np.ndarray or sendbuf.dtype != recvbuf.dtype or sendbuf.shape != recvbuf.shape:
-                return False
-            if not sendbuf.flags.c_contiguous:
-                return False
-            np.copyto(recvbuf, sendbuf)
-        self._runner.repeat_allreduce(known[0], recvbuf, known[1])
-        return True
-
-    def _remember(self, recvbuf: Any, op: MPI.Op, algorithm: Choice, known: tuple[Call, Combine]) -> None:
-        # MPI uses the handle of a freed operation again, so only predefined ones may be known by it.
-        if type(recvbuf) is np.ndarray and recvbuf.ndim == 1 and op.is_predefined and len(self._known) < LARGEST_CACHE:
-            self._known[recvbuf.dtype, recvbuf.shape, recvbuf.flags.num, op.handle, algorithm] = known
 
     def _pass_on(self, collective: str, reason: Declined, algorithm: Choice) -> None:
         self._passed_on[collective, str(reason)] += 1
