@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from mpi4py import MPI
@@ -82,15 +83,20 @@ class Together:
 def main(arguments: list[str]) -> int:
     """Run pytest with these arguments; ``--output FOLDER`` first puts each rank's output into a file of its own."""
     world = MPI.COMM_WORLD
-    if arguments[:1] == ["--output"]:
-        with Path(arguments[1], f"rank{world.rank}.txt").open("wb") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        arguments = arguments[2:]
-    together = Together(world)
-    code = pytest.main(["-o", f"faulthandler_timeout={LIMIT:g}", "-p", "no:cacheprovider", *arguments], [together])
-    sys.stdout.flush()
-    return together.agree(int(code))
+    with TemporaryDirectory(prefix="ciranda-rank-") as own:
+        folder = Path(own)
+        if arguments[:1] == ["--output"]:
+            folder, arguments = Path(arguments[1]), arguments[2:]
+            with (folder / f"rank{world.rank}.txt").open("wb") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+        # pytest's usual place for temporary files is one for all ranks, and each tidies up there.
+        place = f"--basetemp={folder / f'files{world.rank}'}"
+        together = Together(world)
+        limit = f"faulthandler_timeout={LIMIT:g}"
+        code = pytest.main(["-o", limit, place, "-p", "no:cacheprovider", *arguments], [together])
+        sys.stdout.flush()
+        return together.agree(int(code))
 
 
 if __name__ == "__main__":
