@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from experiments.errors import UsageFault
 from experiments.units import format_rate, format_seconds, parse_rate, parse_seconds
@@ -11,9 +13,23 @@ from experiments.units import format_rate, format_seconds, parse_rate, parse_sec
 if TYPE_CHECKING:
     from simulator import Network
 
-__all__ = ["BANDWIDTH", "GAMMA", "LATENCY", "Costs", "costs"]
+__all__ = ["Bandwidth", "Costs", "Gamma", "Latency", "Measured", "costs"]
 
 LATENCY, BANDWIDTH, GAMMA = "5us", "10Gbit/s", "0s"
+
+Latency = Annotated[str | None, typer.Option(help=f"Time per message; {LATENCY} if not given.", show_default=False)]
+Bandwidth = Annotated[
+    str | None,
+    typer.Option(help=f"Of each rank, in each direction; {BANDWIDTH} if not given.", show_default=False),
+]
+Gamma = Annotated[
+    str | None,
+    typer.Option(help=f"Time per reduced byte, such as 0.05ns; {GAMMA} if not given.", show_default=False),
+]
+Measured = Annotated[
+    str | None,
+    typer.Option("--profile", help="Costs that `ciranda calibrate` measured: a path or a name.", show_default=False),
+]
 
 
 @dataclass(frozen=True, slots=True)

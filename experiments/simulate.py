@@ -65,20 +65,10 @@ def command(
     ] = None,
     ranks: Annotated[str, typer.Option("-n", "--ranks", help="Ranks: 8, 2-8 or 2:64 (doubling).")] = "8",
     size: Annotated[str, typer.Option(help="Bytes of the vector: 1MiB, or 8:16MiB (doubling).")] = "1MiB",
-    latency: Annotated[
-        str | None, typer.Option(help=f"Time per message; {network.LATENCY} if not given.", show_default=False)
-    ] = None,
-    bandwidth: Annotated[
-        str | None,
-        typer.Option(help=f"Of each rank, in each direction; {network.BANDWIDTH} if not given.", show_default=False),
-    ] = None,
-    gamma: Annotated[
-        str | None,
-        typer.Option(help=f"Time per reduced byte, such as 0.05ns; {network.GAMMA} if not given.", show_default=False),
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Costs that `ciranda calibrate` measured: a path or a name.", show_default=False)
-    ] = None,
+    latency: network.Latency = None,
+    bandwidth: network.Bandwidth = None,
+    gamma: network.Gamma = None,
+    profile: network.Measured = None,
     dtype: Annotated[str, typer.Option(help="Elements between which chunks end.")] = "uint8",
     as_json: Annotated[bool, typer.Option("--json", help="Print records, for machines.")] = False,
 ) -> None:

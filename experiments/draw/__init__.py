@@ -63,20 +63,10 @@ def command(
     name: Annotated[str, typer.Argument(metavar="ALGORITHM", help="Such as ring or chain:segments=16.")],
     ranks: Annotated[int, typer.Option("-n", "--ranks", min=1, help="Number of ranks.")] = 4,
     size: Annotated[str, typer.Option(help="Bytes of the vector, such as 64KiB.")] = "1MiB",
-    latency: Annotated[
-        str | None, typer.Option(help=f"Time per message; {network.LATENCY} if not given.", show_default=False)
-    ] = None,
-    bandwidth: Annotated[
-        str | None,
-        typer.Option(help=f"Of each rank, in each direction; {network.BANDWIDTH} if not given.", show_default=False),
-    ] = None,
-    gamma: Annotated[
-        str | None,
-        typer.Option(help=f"Time per reduced byte, such as 0.05ns; {network.GAMMA} if not given.", show_default=False),
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Costs that `ciranda calibrate` measured: a path or a name.", show_default=False)
-    ] = None,
+    latency: network.Latency = None,
+    bandwidth: network.Bandwidth = None,
+    gamma: network.Gamma = None,
+    profile: network.Measured = None,
     rounds: Annotated[bool, typer.Option("--rounds", help="One step a round instead of time.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write an .svg or .png instead of the terminal.")
