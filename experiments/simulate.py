@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collectives import catalogue
+from collectives.contract import CONTRACTS
 from experiments import network
 from experiments.arguments import algorithm
+from experiments.environment import collect
 from experiments.errors import UsageFault
 from experiments.network import Costs, costs
 from experiments.records import Record, bandwidths, document
@@ -49,7 +51,7 @@ class Outcome:
             ranks=size,
             nbytes=run.nbytes,
             dtype=self.dtype,
-            op="sum",
+            op="sum" if CONTRACTS[entry.collective].reduces else "",
             simulated_seconds=seconds,
             theory_seconds=self.theory,
             bound_seconds=run.bound,
@@ -114,7 +116,7 @@ def outcomes(
 
 
 def _print_json(found: Sequence[Outcome], prices: Costs) -> None:
-    environment = {"alpha": prices.alpha, "beta": prices.beta, "gamma": prices.gamma}
+    environment = {**collect(), "alpha": prices.alpha, "beta": prices.beta, "gamma": prices.gamma}
     json.dump(document((outcome.record() for outcome in found), environment), sys.stdout, indent=1, allow_nan=False)
     print()
 
