@@ -40,6 +40,7 @@ _GRACE = 5.0
 _PATIENCE = 0.1
 """Seconds after which a signal or the time limit is noticed at the latest."""
 
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MARK = "CIRANDA_JOB"
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 
@@ -263,7 +264,9 @@ def _signals() -> Generator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # What our caller ignores stays ignored: a job under nohup outlives its terminal.
+    heeded = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heeded}
     try:
         yield received
     finally:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from experiments.errors import Failure, UsageFault
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 __all__ = ["complain", "run"]
 
 _LIMIT = 300.0
 """Seconds after which a program that has set itself no shorter limit is taken to hang."""
+
+_FAREWELL = 5.0
+"""Seconds that a rank with a fault waits for the others to meet it too."""
 
 
 def run(command: Callable[..., None]) -> None:
@@ -36,6 +44,7 @@ def run(command: Callable[..., None]) -> None:
         # The command line is the same on all ranks, so all come here and one speaks.
         if comm.rank == 0:
             complain(fault, fault.format_message() if isinstance(fault, typer.TyperException) else str(fault))
+        _wait_for_all(comm)  # a rank that exits with an error ends the others, rank 0 before it has spoken
         sys.exit(2)
     except Exception as fault:  # noqa: BLE001 - whatever it is, the other ranks must not wait for ever
         complain(fault, str(fault) if isinstance(fault, Failure) else f"{type(fault).__name__}: {fault}")
@@ -44,6 +53,13 @@ def run(command: Callable[..., None]) -> None:
         sys.exit(1)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _wait_for_all(comm: MPI.Intracomm) -> None:
+    """A barrier that gives up after a few seconds: a fault must not become a hang."""
+    request, deadline = comm.Ibarrier(), time.monotonic() + _FAREWELL
+    while not request.Test() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def complain(fault: BaseException, message: str) -> None:

@@ -42,10 +42,20 @@ def ciranda(tmp_path: Path):
     marker = f"ciranda-test-{tmp_path.name}-{time.time_ns()}"
     running: list[subprocess.Popen[str]] = []
 
-    def start(ranks: int, code: str) -> tuple[subprocess.Popen[str], str]:
+    def start(ranks: int, code: str, ignored: signal.Signals | None = None) -> tuple[subprocess.Popen[str], str]:
+        def dispositions() -> None:  # those of the test run itself depend on how it was started
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
+
         line = ["-m", "experiments.cli", "run", "--mpi", FLAVOUR, "-n", str(ranks), "--", "python", "-c", code, marker]
         running.append(
-            subprocess.Popen([sys.executable, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [sys.executable, *line],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=dispositions,  # noqa: PLW1509 - no other thread is running here
+            )
         )
         return running[-1], marker
 
@@ -94,6 +104,18 @@ def test_a_signal_ends_all_ranks(ciranda, number: signal.Signals) -> None:
     process.send_signal(number)
     code = process.wait(timeout=30)
     assert code == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    assert alive(marker) == []
+
+
+def test_a_job_under_nohup_outlives_its_terminal(ciranda) -> None:
+    process, marker = ciranda(2, WAIT, ignored=signal.SIGHUP)
+    for _ in range(2):
+        assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == -signal.SIGTERM
     assert alive(marker) == []
 
 
