@@ -7,6 +7,9 @@ import pytest
 
 pytestmark = pytest.mark.timeout(120)
 
+FAILED = (1, 9)
+"""A failed run's exit code: 1, or under MPICH that of a rank which was killed because another failed."""
+
 
 @pytest.fixture
 def tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -29,7 +32,7 @@ def test_a_failure_on_one_rank_is_told_though_the_others_wait(tests, under_mpiru
             assert world.rank != 1, "rank 1 is not well"
             world.Barrier()
     """)
-    assert under_mpirun(3, given, timeout=60).code == 1
+    assert under_mpirun(3, given, timeout=60).code in FAILED
     texts = under_mpirun.texts()
     assert "rank 1 is not well" in texts[1]
     assert "not yet on every other rank" in texts[1]
@@ -43,7 +46,7 @@ def test_a_failure_on_all_ranks_does_not_end_the_run(tests, under_mpirun) -> Non
         def test_all_pass():
             pass
     """)
-    assert under_mpirun(2, given, timeout=60).code == 1
+    assert under_mpirun(2, given, timeout=60).code in FAILED
     assert all("1 failed, 1 passed" in text for text in under_mpirun.texts().values())
 
 
@@ -52,7 +55,7 @@ def test_a_failure_that_others_pass_makes_the_run_fail(tests, under_mpirun) -> N
         def test_the_last_rank_fails():
             assert world.rank < world.size - 1
     """)
-    assert under_mpirun(3, given, timeout=60).code == 1
+    assert under_mpirun(3, given, timeout=60).code in FAILED
     texts = under_mpirun.texts()
     assert "1 passed" in texts[0]
     assert "1 failed" in texts[2]
@@ -66,7 +69,7 @@ def test_a_hang_shows_the_stack_of_every_rank(tests, under_mpirun) -> None:
         def waits_for_nobody():
             world.recv(source=world.rank)
     """)
-    assert under_mpirun(2, given, timeout=60).code == 1
+    assert under_mpirun(2, given, timeout=60).code in FAILED
     assert all("waits_for_nobody" in text for text in under_mpirun.texts().values())
 
 
