@@ -1,0 +1,270 @@
+"""What a message costs beside the network it crosses: small pieces that compose into one model.
+
+The links of a network give latency and bandwidth. What the ranks add, processor time, software latency, a half-duplex
+stack, the speed of a reduction, is a ``Model``: one piece of each kind, and the kinds that are left out cost nothing.
+Every piece says for arrays of messages what they cost, so the engine knows none of them by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Cores", "Curve", "Duplex", "Hockney", "LogGOPS", "LogGP", "Message", "Model", "Reduction"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Message(Protocol):
+    """How ranks send: what a message costs them beside the links it crosses. Seconds and bytes throughout."""
+
+    @property
+    def overhead(self) -> float:
+        """Processor seconds that each end spends on a message."""
+        ...
+
+    @property
+    def overhead_per_byte(self) -> float:
+        """Processor seconds that each end spends on a byte."""
+        ...
+
+    @property
+    def gap(self) -> float:
+        """Seconds for which a port stays taken after a message."""
+        ...
+
+    @property
+    def eager(self) -> float:
+        """Messages of up to this many bytes go before their receiver is ready; below 0, none do."""
+        ...
+
+    @property
+    def handshake(self) -> bool:
+        """Whether a message that is not eager first asks, and waits for the answer: two latencies."""
+        ...
+
+    def delay(self, nbytes: Ints) -> Floats:
+        """Seconds of latency beside that of the links."""
+        ...
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """Seconds for which the bytes take a port of the ranks at least, however fast the links are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hockney:
+    """α + mβ: ``alpha`` seconds of latency a message, and ports of 1/``beta`` bytes/s. Both ranks must be ready.
+
+    Source: Hockney, "The communication challenge for MPP: Intel Paragon and Meiko CS-2" (1994).
+    """
+
+    alpha: float = 0.0
+    beta: float = 0.0
+    overhead = overhead_per_byte = gap = 0.0
+    eager = -1.0
+    handshake = False
+
+    def __post_init__(self) -> None:
+        _need(alpha=(self.alpha, "s"), beta=(self.beta, "s/byte"))
+
+    def delay(self, nbytes: Ints) -> Floats:
+        """``alpha`` each."""
+        return np.full(len(nbytes), self.alpha)
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """mβ."""
+        return nbytes * self.beta
+
+
+@dataclass(frozen=True, slots=True)
+class LogGOPS:
+    """Processor and network apart: o + mO on each processor, ports taken for g + mG, L between them.
+
+    Messages of up to ``S`` bytes are eager: they leave without their receiver, and their sender goes on after o + mO.
+    Longer ones ask first, which costs two latencies, and hold their sender until they have arrived. A message counts
+    m bytes where the paper counts m - 1, so that an empty one costs o + L + o and not G less.
+    Source: Hoefler, Schneider and Lumsdaine, "LogGOPSim" (2010), section 2; LogGP: Alexandrov et al. (1995);
+    LogP: Culler et al. (1993).
+    """
+
+    L: float = 0.0
+    o: float = 0.0
+    g: float = 0.0
+    G: float = 0.0
+    O: float = 0.0  # noqa: E741 - the model's own name
+    S: float = math.inf
+    handshake = True
+
+    def __post_init__(self) -> None:
+        _need(L=(self.L, "s"), o=(self.o, "s"), g=(self.g, "s"), G=(self.G, "s/byte"), O=(self.O, "s/byte"))
+        if math.isnan(self.S) or self.S < -1:
+            raise ValueError(f"S must be a number of bytes, or -1 for no eager messages, got {self.S}")
+
+    @property
+    def overhead(self) -> float:
+        """``o``."""
+        return self.o
+
+    @property
+    def overhead_per_byte(self) -> float:
+        """``O``."""
+        return self.O
+
+    @property
+    def gap(self) -> float:
+        """``g``."""
+        return self.g
+
+    @property
+    def eager(self) -> float:
+        """``S``."""
+        return self.S
+
+    def delay(self, nbytes: Ints) -> Floats:
+        """``L`` each."""
+        return np.full(len(nbytes), self.L)
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """mG."""
+        return nbytes * self.G
+
+
+def LogGP(L: float = 0.0, o: float = 0.0, g: float = 0.0, G: float = 0.0) -> LogGOPS:  # noqa: N802 - a model's name
+    """LogGOPS without processor time a byte and without rendezvous. Source: Alexandrov et al., "LogGP" (1995)."""
+    return LogGOPS(L, o, g, G)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Message cost as measured: straight lines between ``points`` of (bytes, seconds), the last one going on.
+
+    What the shortest message takes is latency, the rest takes the ports. Both ranks must be ready.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    overhead = overhead_per_byte = gap = 0.0
+    eager = -1.0
+    handshake = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", tuple((float(size), float(seconds)) for size, seconds in self.points))
+        sizes = [size for size, _ in self.points]
+        if len(sizes) < 2 or sizes != sorted(set(sizes)) or sizes[0] < 0:
+            raise ValueError(f"a curve needs at least two points of ascending bytes, got {sizes}")
+        for size, seconds in self.points:
+            _need(**{f"the seconds of {size:g} bytes": (seconds, "s")})
+        if self.points[-1][1] < self.points[-2][1]:
+            raise ValueError("the last two points of a curve must rise: their line is what long messages cost")
+
+    def _total(self, nbytes: Ints) -> Floats:
+        sizes, seconds = np.array(self.points).T
+        slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
+        return np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope
+
+    def delay(self, nbytes: Ints) -> Floats:
+        """What the first point takes, or the message itself where that is less."""
+        return np.minimum(self._total(nbytes), self.points[0][1])
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """The rest of the curve."""
+        return self._total(nbytes) - self.delay(nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplex:
+    """An exchange with one partner takes ``factor`` times as long as one way, from ``from_bytes`` bytes on.
+
+    1 is full duplex, 2 half duplex. It concerns two ranks that send to each other in one round, and no others.
+    Source: measured between Open MPI ranks over TCP (docs/simulator.md).
+    """
+
+    factor: float = 1.0
+    from_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.factor) and self.factor >= 1):
+            raise ValueError(f"a duplex factor is 1 (full duplex) or more, got {self.factor}")
+        _need(from_bytes=(self.from_bytes, "bytes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Seconds per reduced byte by the size of the buffer: ``levels`` of (largest bytes, seconds per byte).
+
+    The last level holds for all larger buffers. A level is a cache: what fits into it is reduced at its speed.
+    Source: the roofline of Williams, Waterman and Patterson (2009), with one bandwidth for each cache.
+    """
+
+    levels: tuple[tuple[float, float], ...] = ((math.inf, 0.0),)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple((float(size), float(gamma)) for size, gamma in self.levels))
+        sizes = [size for size, _ in self.levels]
+        if not sizes or sizes != sorted(set(sizes)) or math.isnan(sum(sizes)):
+            raise ValueError(f"reduction levels need ascending sizes, got {sizes}")
+        for size, gamma in self.levels:
+            _need(**{f"gamma of buffers up to {size:g} bytes": (gamma, "s/byte")})
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """Seconds to fold each of ``nbytes`` into a buffer of as many bytes."""
+        largest, gammas = np.array(self.levels).T
+        return nbytes * gammas[np.minimum(np.searchsorted(largest, nbytes), len(gammas) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """``count`` cores for all ranks of a machine: processor work (o, mO and reductions) shares them evenly.
+
+    ``waiting``: ``"yields"`` leaves a waiting rank's share to the others, ``"spins"`` does not, so that p ranks on c
+    cores each get c/p of a core all the time. Time slices of the operating system are not modelled.
+    """
+
+    count: int
+    waiting: Literal["yields", "spins"] = "yields"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"a machine has at least one core, got {self.count}")
+        if self.waiting not in ("yields", "spins"):
+            raise ValueError(f"a waiting rank 'yields' or 'spins', got {self.waiting!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One piece of each kind: how ranks send, reduce, exchange, and share cores."""
+
+    message: Message = field(default_factory=Hockney)
+    reduction: Reduction = field(default_factory=Reduction)
+    duplex: Duplex = field(default_factory=Duplex)
+    cores: Cores | None = None
+
+    @property
+    def alpha(self) -> float:
+        """Seconds that it adds to an empty message: latency, and the processors at both ends."""
+        return float(self.message.delay(_NOTHING)[0]) + 2 * self.message.overhead
+
+    @property
+    def beta(self) -> float:
+        """Seconds per byte of a long message where the links are infinitely fast: the slowest of port and processor."""
+        return max(float(self.message.seconds(_LONG)[0]) / float(_LONG[0]), self.message.overhead_per_byte)
+
+    @property
+    def gamma(self) -> float:
+        """Seconds per reduced byte of a vector that fits no cache."""
+        return self.reduction.levels[-1][1]
+
+
+_NOTHING, _LONG = np.array([0]), np.array([1 << 40])
+
+
+def _need(**quantities: tuple[float, str]) -> None:
+    for name, (value, unit) in quantities.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and at least 0 {unit}, got {value}")
