@@ -8,7 +8,6 @@ Every piece says for arrays of messages what they cost, so the engine knows none
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -136,7 +135,7 @@ class LogGOPS:
         return nbytes * self.G
 
 
-def LogGP(L: float = 0.0, o: float = 0.0, g: float = 0.0, G: float = 0.0) -> LogGOPS:  # noqa: N802 - a model's name
+def LogGP(L: float = 0.0, o: float = 0.0, g: float = 0.0, G: float = 0.0) -> LogGOPS:  # noqa: N802, N803 - a model's names
     """LogGOPS without processor time a byte and without rendezvous. Source: Alexandrov et al., "LogGP" (1995)."""
     return LogGOPS(L, o, g, G)
 
