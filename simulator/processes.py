@@ -1,0 +1,261 @@
+"""Processes on a network: what depends on data or on timing and so is no schedule, such as a parameter server.
+
+A process is a generator that yields signals and goes on when they happen:
+
+    def pinger(world):
+        yield world.sleep(1e-3)
+        yield world.send(0, 1, 1000)
+
+Messages cost what they cost in a schedule: o + mO on the sender's processor, one message at a time through each port,
+the links' bandwidth shared max-min fairly, latency, o + mO on the receiver's processor. The receiver is always ready,
+since nothing here is a round; for the same reason the duplex term, which is about exchanges in one round, is not
+applied. Simultaneous events happen in the order in which they were caused, so a run is the same every time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Hashable
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from simulator.carriers import Carrier, carrier_of_cores, carrier_of_links
+from simulator.networks import Network
+from simulator.parcels import Parcel, Ports
+
+__all__ = ["Deadlock", "Process", "Signal", "World"]
+
+T = TypeVar("T")
+
+
+class Deadlock(RuntimeError):
+    """Nothing can happen any more and processes still wait; the message says which, and for what."""
+
+
+class Signal(Generic[T]):
+    """Something that happens once. A process that yields it goes on when it has happened, and gets its ``value``."""
+
+    __slots__ = ("happened", "value", "waiting", "what")
+
+    def __init__(self, *what: object) -> None:
+        self.what = what
+        self.happened = False
+        self.value: T | None = None
+        self.waiting: list[Callable[[Any], None]] = []
+
+    def __repr__(self) -> str:
+        return " ".join(map(str, self.what))
+
+
+Process = Generator[Signal[Any], Any, T]
+
+
+class World:
+    """``network`` with a clock. ``contention=False`` gives each message the links to itself.
+
+    ``now``: seconds. ``random``: a generator seeded with ``seed``. ``working``, ``sending`` and ``receiving``: seconds
+    for which each rank's processor and ports were busy so far, float64 of shape (size,).
+    """
+
+    def __init__(self, network: Network, contention: bool = True, seed: int = 0) -> None:
+        self.network = network
+        self.now = 0.0
+        self.random = np.random.default_rng(seed)
+        self.working, self.sending, self.receiving = (np.zeros(network.size) for _ in range(3))
+        self._links = carrier_of_links(network, contention)
+        self._cores, self._pace = carrier_of_cores(network)
+        self._machine: list[int] = network.topology.machine[network.place].tolist()
+        self._ports = Ports(network)
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._turn = count()
+        self._queues: defaultdict[Hashable, deque[Any]] = defaultdict(deque)
+        self._takers: defaultdict[Hashable, deque[Signal[Any]]] = defaultdict(deque)
+        self._jobs: list[deque[tuple[float, float, Signal[float]]]] = [deque() for _ in range(network.size)]
+        self._alive: dict[int, tuple[str, Signal[Any] | None]] = {}
+
+    # --- what processes ask for ---------------------------------------------------------------------------------
+
+    def spawn(self, process: Process[T], name: str = "", *, serves: bool = False) -> Signal[T]:
+        """Start a process; the signal happens when it returns, with what it returns.
+
+        ``serves``: it may wait for ever, as a server does, without being a deadlock.
+        """
+        label = name or getattr(process, "__name__", "process")
+        done: Signal[T] = Signal("the end of", label)
+        number = next(self._turn)
+
+        def go_on(value: Any) -> None:
+            self._alive.pop(number, None)
+            try:
+                signal = process.send(value)
+            except StopIteration as end:
+                self._happen(done, end.value)
+                return
+            if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+                raise TypeError(f"{label} yielded {signal!r}: a process yields what sleep, work, send or get return")
+            if not serves:
+                self._alive[number] = (label, signal)
+            self._await(signal, go_on)
+
+        self._at(self.now, lambda: go_on(None))
+        return done
+
+    def sleep(self, seconds: float) -> Signal[None]:
+        """Happens ``seconds`` from now: time that takes no processor, such as computing on an accelerator."""
+        signal: Signal[None] = Signal("the clock")
+        self._at(self.now + _duration(seconds), lambda: self._happen(signal, None))
+        return signal
+
+    def work(self, rank: int, seconds: float) -> Signal[float]:
+        """Happens when the processor of ``rank`` has done this and all it was asked before; value: seconds it waited.
+
+        Where the model has ``Cores``, the ranks of a machine share them.
+        """
+        signal: Signal[float] = Signal("the processor of rank", self._rank(rank))
+        jobs = self._jobs[rank]
+        jobs.append((_duration(seconds), self.now, signal))
+        if len(jobs) == 1:
+            self._process(rank)
+        return signal
+
+    def send(self, source: int, dest: int, nbytes: int, *, queue: Hashable = None, item: object = None) -> Signal[None]:
+        """A message sets out now; happens when it is there, and ``item`` then lies in ``queue``, if one is named.
+
+        Between a rank and itself it takes no time.
+        """
+        signal: Signal[None] = Signal("a message of", nbytes, "bytes from rank", source, "to rank", dest)
+        parcel = self._ports.parcel(self._rank(source), self._rank(dest), nbytes, next(self._turn))
+
+        def delivered() -> None:
+            if queue is not None:
+                self.put(queue, item)
+            self._happen(signal, None)
+
+        if source == dest:
+            self._at(self.now, delivered)
+        else:
+            parcel.delivered = delivered
+            self._overhead(parcel, source, lambda: self._injected(parcel))
+        return signal
+
+    def put(self, queue: Hashable, item: object) -> None:
+        """Lay ``item`` at the end of ``queue``; any hashable value names a queue."""
+        if self._takers[queue]:
+            self._happen(self._takers[queue].popleft(), item)
+        else:
+            self._queues[queue].append(item)
+
+    def get(self, queue: Hashable) -> Signal[Any]:
+        """Happens when ``queue`` has an item for this taker; value: the item. First come, first served."""
+        signal: Signal[Any] = Signal("an item in queue", queue)
+        if self._queues[queue]:
+            self._happen(signal, self._queues[queue].popleft())
+        else:
+            self._takers[queue].append(signal)
+        return signal
+
+    def run(self, until: Signal[Any] | None = None) -> float:
+        """Let things happen until ``until`` has, or until nothing is left; returns ``now``.
+
+        Raises Deadlock if ``until`` can no longer happen, or if processes that are no servers wait for ever.
+        """
+        while until is None or not until.happened:
+            moment = min(self._agenda[0][0] if self._agenda else math.inf, self._links.next(), self._cores.next())
+            if moment == math.inf:
+                break
+            self.now = max(self.now, moment)
+            for carrier in (self._links, self._cores):
+                carrier.advance(self.now)
+            while self._agenda and self._agenda[0][0] <= self.now and not (until and until.happened):
+                heapq.heappop(self._agenda)[2]()
+        if self._alive and (until is None or not until.happened):
+            raise Deadlock(f"nothing can happen any more at {self.now:.9g} s, but {self._waiting()}")
+        if until is not None and not until.happened:
+            raise Deadlock(f"nothing can happen any more at {self.now:.9g} s, and {until!r} has not come")
+        return self.now
+
+    # --- how it happens -----------------------------------------------------------------------------------------
+
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (moment, next(self._turn), action))
+
+    def _happen(self, signal: Signal[T], value: T) -> None:
+        signal.happened, signal.value = True, value
+        for go_on in signal.waiting:
+            self._at(self.now, lambda go_on=go_on: go_on(value))
+        signal.waiting.clear()
+
+    def _await(self, signal: Signal[Any], go_on: Callable[[Any], None]) -> None:
+        if signal.happened:
+            self._at(self.now, lambda: go_on(signal.value))
+        else:
+            signal.waiting.append(go_on)
+
+    def _rank(self, rank: int) -> int:
+        if not 0 <= rank < self.network.size:
+            raise ValueError(f"rank {rank} is not one of the {self.network.size} ranks 0..{self.network.size - 1}")
+        return rank
+
+    def _waiting(self) -> str:
+        shown = [f"{label} waits for {signal!r}" for label, signal in self._alive.values()]
+        more = f" (and {len(shown) - 8} others wait)" if len(shown) > 8 else ""
+        return "; ".join(shown[:8]) + more
+
+    def _carry(
+        self, carrier: Carrier, links: tuple[int, ...], amount: float, rate: float, after: Callable[[], None]
+    ) -> None:
+        if amount and amount / rate:
+            carrier.start(links, amount, rate, self.now, after)
+        else:
+            self._at(self.now, after)
+
+    def _process(self, rank: int) -> None:
+        seconds, asked, signal = self._jobs[rank][0]
+        began = self.now
+
+        def done() -> None:
+            self.working[rank] += self.now - began
+            self._jobs[rank].popleft()
+            self._happen(signal, began - asked)
+            if self._jobs[rank]:
+                self._process(rank)
+
+        self._carry(self._cores, (self._machine[rank],), seconds, self._pace[rank], done)
+
+    def _overhead(self, parcel: Parcel, rank: int, then: Callable[[], None]) -> None:
+        if parcel.overhead:
+            self._await(self.work(rank, parcel.overhead), lambda _: then())
+        else:
+            then()
+
+    def _injected(self, parcel: Parcel) -> None:
+        self._at(self.now + parcel.handshake, lambda: self._ready(parcel))
+
+    def _ready(self, parcel: Parcel) -> None:
+        if self._ports.ready(parcel):
+            self._start(parcel)
+
+    def _start(self, parcel: Parcel) -> None:
+        began = self.now
+
+        def sent() -> None:
+            self.sending[parcel.source] += self.now - began
+            self.receiving[parcel.dest] += self.now - began
+            self._at(self.now + parcel.gap, lambda: self._released(parcel))
+            self._at(self.now + parcel.latency, lambda: self._overhead(parcel, parcel.dest, parcel.delivered))
+
+        self._carry(self._links, parcel.links, parcel.nbytes, parcel.rate, sent)
+
+    def _released(self, parcel: Parcel) -> None:
+        for following in self._ports.released(parcel):
+            self._start(following)
+
+
+def _duration(seconds: float) -> float:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a duration must be finite and at least 0 s, got {seconds}")
+    return seconds
