@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
-from simulator.networks.network import Network
-from simulator.networks.shapes import Measured, from_profile, star
+from simulator.networks.dragonfly import dragonfly
+from simulator.networks.network import Cut, Hop, Network
+from simulator.networks.placement import PLACEMENTS, place
+from simulator.networks.rails import rails
+from simulator.networks.star import Measured, bus, from_profile, star
 from simulator.networks.topology import Routes, Topology
+from simulator.networks.torus import ring, torus
+from simulator.networks.tree import fat_tree, hierarchical
 
-__all__ = ["Measured", "Network", "Routes", "Topology", "from_profile", "star"]
+__all__ = [
+    "PLACEMENTS",
+    "Cut",
+    "Hop",
+    "Measured",
+    "Network",
+    "Routes",
+    "Topology",
+    "bus",
+    "dragonfly",
+    "fat_tree",
+    "from_profile",
+    "hierarchical",
+    "place",
+    "rails",
+    "ring",
+    "star",
+    "torus",
+]
