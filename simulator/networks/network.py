@@ -69,51 +69,6 @@ class Network:
 
     @property
     def name(self) -> str:
-        """``host 0 → switch``."""
-        return f"{self.source} → {self.dest}"
-
-
-class Cut(NamedTuple):
-    """A part of the network: the ranks inside, and bytes/s of all links that leave it and of all that enter it."""
-
-    ranks: Ints
-    outward: float
-    inward: float
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """``topology`` with rank ``r`` on host ``place[r]``, and the ``model`` of what the ranks themselves add.
-
-    ``place``: int64 of shape (size,), read-only. ``source``: where the figures come from, for presets.
-    Raises ValueError for a host that does not exist or that two ranks share.
-    """
-
-    topology: Topology
-    place: Ints
-    model: Model = field(default_factory=Model)
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        place = np.array(self.place, dtype=np.int64)  # a copy that nobody else can write to
-        place.flags.writeable = False
-        object.__setattr__(self, "place", place)
-        if place.ndim != 1 or not len(place):
-            raise ValueError("a network needs a host for each of at least one rank")
-        hosts = self.topology.hosts
-        if len(place) > hosts:
-            raise ValueError(f"{self.name} has {hosts} hosts, too few for {len(place)} ranks")
-        for rank in np.flatnonzero((place < 0) | (place >= hosts))[:1].tolist():
-            raise ValueError(f"rank {rank} has no place: {self.name} has hosts 0 to {hosts - 1}, not {place[rank]}")
-        taken, first, times = np.unique(place, return_index=True, return_counts=True)
-        for which in np.flatnonzero(times > 1)[:1].tolist():
-            raise ValueError(
-                f"host {taken[which]} of {self.name} was given to {times[which]} ranks, rank {first[which]} and "
-                "others: a host takes one"
-            )
-
-    @property
-    def name(self) -> str:
         """What the topology is called."""
         return self.topology.name
 
