@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
-from simulator import networks, theory
+from simulator import models, networks, theory
+from simulator.conditions import Conditions, Flow, Jitter, LinkChange
 from simulator.engine import Run, simulate
 from simulator.networks import Network
+from simulator.playing import Phase, play
 from simulator.timeline import Message, Stay, Timeline
 
-__all__ = ["Message", "Network", "Run", "Stay", "Timeline", "networks", "simulate", "theory"]
+__all__ = [
+    "Conditions", "Flow", "Jitter", "LinkChange", "Message", "Network", "Phase", "Run", "Stay", "Timeline", "models",
+    "networks", "play", "simulate", "theory",
+]  # fmt: skip

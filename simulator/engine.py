@@ -1,124 +1,132 @@
-"""Play a schedule on a network, message by message.
-
-The model (Hockney's, with rendezvous and one full-duplex port a rank): a message of m bytes in round r starts when
-both its ranks have entered round r and the sender's out-port and the receiver's in-port are free. It takes both ports
-for m·β and is complete at both ends α + m·β after its start. A rank leaves its round when all its operations are
-complete, plus γ for each byte folded in it. Rounds are labels: ranks drift apart as far as their messages allow.
-
-A rank's ports serve no round but the one that the rank is in. So all that happens in round r follows from the moments
-at which each rank entered it, and rounds can be settled one after the other although ranks are not in step.
-"""
+"""One collective on one network: ``simulate`` plays it, ``Run`` is what came out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
-from simulator import theory
-from simulator.messages import Ints, Messages, lower
+from collectives.schedule import Chunks
+from simulator.bounds import Bound, lower_bound
+from simulator.conditions import Conditions
 from simulator.networks import Network
+from simulator.playing import Phase, Played, Record, play
 from simulator.timeline import Message, Stay, Timeline
 
 __all__ = ["Run", "simulate"]
 
 Floats = NDArray[np.float64]
 
-_TIE = 1e-12
-"""Moments that differ by less than this share are one: so rounding never decides which message goes first."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Run:
     """What came out of one simulation.
 
     ``seconds``: completion of the last rank. ``completion``: that of each rank, float64 of shape (size,), read-only.
-    ``bound``: the lower bound of the collective in seconds. ``rounds``, ``messages`` and ``bytes`` are totals,
-    zero-byte messages included.
+    ``limits``: the lower bounds, and ``bound`` the largest of them in seconds. ``rounds``, ``messages`` and ``bytes``
+    are totals, zero-byte messages included. ``contention`` and ``conditions`` are what it was played under.
     """
 
     algorithm: Algorithm
     network: Network
     nbytes: int
+    itemsize: int
+    contention: bool
+    conditions: Conditions
     seconds: float
-    bound: float
+    limits: Bound
     rounds: int
     messages: int
     bytes: int
     completion: Floats
-    _table: Messages
-    _played: _Played
 
     @property
     def size(self) -> int:
         """Number of ranks."""
         return self.network.size
 
+    @property
+    def bound(self) -> float:
+        """Seconds below which no algorithm can stay."""
+        return self.limits.seconds
+
     def timeline(self) -> Timeline:
-        """Every message, and every rank's stay in every round that gave it something to do."""
-        table, played = self._table, self._played
-        columns = (
-            table.source.tolist(), table.dest.tolist(), table.round.tolist(), table.chunks, played.nbytes.tolist(),
-            table.folds.tolist(), played.start.tolist(), played.sent.tolist(), played.end.tolist(),
+        """Every message, and every rank's stay in every round that gave it something to do.
+
+        The run is played again, to the same result, and this time everything is kept: memory grows with its messages.
+        """
+        return self._timeline
+
+    def utilisation(self, bins: int = 64) -> Floats:
+        """The share of its bandwidth that each link used in each of ``bins`` equal parts of the run: (links, bins).
+
+        Links of infinite bandwidth use none of it.
+        """
+        if bins < 1:
+            raise ValueError(f"utilisation needs at least one bin, got {bins}")
+        links = self.network.topology.bandwidth
+        if not self.seconds:
+            return np.zeros((len(links), bins))
+        played = self._play(bins=bins)
+        assert played.used is not None
+        return played.used / links[:, np.newaxis] / (self.seconds / bins)
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        record = self._play(record=True).record
+        assert record is not None
+        return _timeline(record)
+
+    def _play(self, *, record: bool = False, bins: int = 0) -> Played:
+        return play(
+            [Phase(self.algorithm, self.nbytes, self.itemsize)], self.network, contention=self.contention,
+            conditions=self.conditions, record=record, bins=bins, seconds=self.seconds,
         )  # fmt: skip
-        messages = tuple(Message(*row) for row in zip(*columns, strict=True))
-        busy = np.zeros((table.rounds, self.size), dtype=np.bool_)
-        busy[table.round, table.source] = busy[table.round, table.dest] = True
-        stays = tuple(
-            Stay(rank, number, *(float(moments[number, rank]) for moments in played.stays))
-            for number, rank in np.argwhere(busy).tolist()
-        )
-        return Timeline(messages, stays)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Played:
-    """Bytes and moments of each message, shape (m,); stays are (entered, received, left), each (rounds, size)."""
-
-    nbytes: Ints
-    start: Floats
-    sent: Floats
-    end: Floats
-    stays: tuple[Floats, Floats, Floats]
-
-
-def simulate(algorithm: Algorithm, size: int, nbytes: int, network: Network, *, itemsize: int = 1) -> Run:
+def simulate(
+    algorithm: Algorithm,
+    size: int,
+    nbytes: int,
+    network: Network,
+    *,
+    itemsize: int = 1,
+    contention: bool = True,
+    conditions: Conditions | None = None,
+) -> Run:
     """Play ``algorithm`` for ``size`` ranks and a vector of ``nbytes`` bytes on ``network``.
 
     Chunks end between elements of ``itemsize`` bytes. Empty chunks are real messages of zero bytes, and cost α.
-    Time and memory grow with the number of messages.
+    ``contention=False`` gives every message the whole of each link on its way, as closed forms do. Time grows with the
+    number of messages, memory with how many of them are under way.
 
-    Raises ValueError for a size that the network or the algorithm does not have, or for bytes that are no whole number
-    of elements; ScheduleError for a schedule whose sends and receives do not match.
+    Raises ValueError for a size that the network or the algorithm does not have, for bytes that are no whole number of
+    elements, and for conditions that do not fit; ScheduleError for a schedule whose sends and receives do not match.
     """
     _check(algorithm, size, nbytes, network, itemsize)
-    table = lower(algorithm, size)
-    sizes = table.nbytes(nbytes * algorithm.vectors(size) // itemsize, algorithm.chunks(size), itemsize)
-    played = _play(table, sizes, network)
-    completion = played.stays[2][-1] if table.rounds else np.zeros(size)
-    completion.flags.writeable = False
+    conditions = conditions or Conditions()
+    played = play([Phase(algorithm, nbytes, itemsize)], network, contention=contention, conditions=conditions)
     run = Run(
         algorithm=algorithm,
         network=network,
         nbytes=nbytes,
-        seconds=float(completion.max()),
-        bound=theory.bound_of(
-            algorithm, size, nbytes, network.alpha, network.beta, network.gamma, fan=int(table.fan.max(initial=1))
-        ),
-        rounds=table.rounds,
-        messages=len(table.source),
-        bytes=int(sizes.sum()),
-        completion=completion,
-        _table=table,
-        _played=played,
+        itemsize=itemsize,
+        contention=contention,
+        conditions=conditions,
+        seconds=float(played.completion.max()),
+        limits=lower_bound(algorithm, nbytes, network, fan=played.fan, eager=played.eager, contention=contention),
+        rounds=played.rounds,
+        messages=played.messages,
+        bytes=played.bytes,
+        completion=played.completion[0],
     )
     if run.seconds < run.bound * (1 - 1e-9):
-        raise AssertionError(
-            f"{algorithm.label} for {size} ranks and {nbytes} bytes took {run.seconds} s, below the lower bound of "
-            f"{run.bound} s: either its schedule does not prove, or the simulator is wrong"
-        )
+        raise AssertionError(_too_fast(run))
     return run
 
 
@@ -133,45 +141,46 @@ def _check(algorithm: Algorithm, size: int, nbytes: int, network: Network, items
         raise ValueError(f"nbytes must be 0 or more and a multiple of itemsize={itemsize}, got {nbytes}")
 
 
-def _play(table: Messages, nbytes: Ints, network: Network) -> _Played:
-    occupied: Floats = np.multiply(nbytes, network.beta, dtype=np.float64)
-    folding = np.where(table.folds, nbytes * network.gamma, 0.0)
-    start, end = np.zeros(len(nbytes)), np.zeros(len(nbytes))
-    entered, received, left = (np.zeros((table.rounds, table.size)) for _ in range(3))
-    now = np.zeros(table.size)
-    for number in range(table.rounds):
-        mine = slice(table.first[number], table.first[number + 1])
-        source, dest = table.source[mine], table.dest[mine]
-        start[mine] = np.maximum(now[source], now[dest])
-        if table.fan[number] > 1:
-            start[mine] = _in_turn(start[mine], occupied[mine], source, dest)
-        end[mine] = start[mine] + occupied[mine] + network.alpha
-        entered[number] = received[number] = now
-        for ranks in (source, dest):
-            np.maximum.at(received[number], ranks, end[mine])
-        now = received[number] + np.bincount(dest, weights=folding[mine], minlength=table.size)
-        left[number] = now
-    return _Played(nbytes, start, start + occupied, end, (entered, received, left))
+def _too_fast(run: Run) -> str:
+    """Why a run below its lower bound is a defect: the message that was faster than its route, if there is one."""
+    said = (
+        f"{run.algorithm.label} for {run.size} ranks and {run.nbytes} bytes took {run.seconds} s, below the lower bound "
+        f"of {run.bound} s ({run.limits})"
+    )
+    topology, place = run.network.topology, run.network.place
+    for message in run.timeline():
+        route = list(topology.route(int(place[message.source]), int(place[message.dest])))
+        least = float(topology.latency[route].sum()) + message.nbytes / float(topology.bandwidth[route].min())
+        if message.arrived - message.start < least * (1 - 1e-9):
+            return (
+                f"{said}: the message from rank {message.source} to rank {message.dest} in round {message.round} took "
+                f"{message.arrived - message.start} s, and its route alone takes {least} s, so the simulator is wrong"
+            )
+    return f"{said}, although no message was too fast: its schedule does not prove, or the bound is wrong"
 
 
-def _in_turn(ready: Floats, occupied: Floats, source: Ints, dest: Ints) -> Floats:
-    """Start times where messages compete for ports: whenever a port is free, the first in order that can go goes."""
-    start = ready.copy()
-    ports = list(zip(source.tolist(), dest.tolist(), strict=True))
-    out_free: dict[int, float] = {}
-    in_free: dict[int, float] = {}
-    waiting = list(range(len(ports)))
-    while waiting:
-        possible = [max(ready[i], out_free.get(ports[i][0], 0.0), in_free.get(ports[i][1], 0.0)) for i in waiting]
-        now = min(possible) * (1 + _TIE)
-        still: list[int] = []
-        for i in waiting:
-            out, into = ports[i]
-            earliest = max(ready[i], out_free.get(out, 0.0), in_free.get(into, 0.0))
-            if earliest <= now:
-                start[i] = earliest
-                out_free[out] = in_free[into] = earliest + occupied[i]
-            else:
-                still.append(i)
-        waiting = still
-    return start
+def _timeline(record: Record) -> Timeline:
+    messages: list[Message] = []
+    for block in record.blocks:
+        spans = block.spans.tolist()
+        first = block.span_first.tolist()
+        at = len(messages)
+        moments = record.moments[at : at + len(block.source)].tolist()
+        ideal = record.ideal[at : at + len(block.source)].tolist()
+        columns = (
+            block.source.tolist(), block.dest.tolist(), block.round.tolist(), block.nbytes.tolist(),
+            block.folds.tolist(),
+        )  # fmt: skip
+        for m, (source, dest, number, nbytes, folds) in enumerate(zip(*columns, strict=True)):
+            chunks = _chunks(spans[first[m] : first[m + 1]])
+            messages.append(Message(source, dest, number, chunks, nbytes, folds, *moments[m], ideal[m]))
+    order = np.lexsort((record.stay_of[:, 0], record.stay_of[:, 1]))
+    stays = tuple(
+        Stay(rank, number, *moments)
+        for (rank, number), moments in zip(record.stay_of[order].tolist(), record.stays[order].tolist(), strict=True)
+    )
+    return Timeline(tuple(messages), stays)
+
+
+def _chunks(spans: Sequence[tuple[int, int]]) -> Chunks:
+    return Chunks(range(*spans[0])) if len(spans) == 1 else Chunks(chain.from_iterable(range(*span) for span in spans))

@@ -34,7 +34,8 @@ class State(NamedTuple):
     (bytes so far). By flow: ``remaining`` (bytes) as of moment ``since``, ``rate``, ``cap`` (bytes/s), ``finish`` (s),
     ``owner`` (whatever the caller wants to find again), ``hops``. ``links[f, h]`` is the h-th link of flow f, and
     ``after``/``before`` chain the entries ``f * H + h`` of one link. ``heap`` orders live flows by ``finish``;
-    ``place`` is where each stands in it. The rest is room to work in.
+    ``place`` is where each stands in it. ``used``, of shape (links, bins) or (links, 0), receives the bytes
+    that each link carries in each span of ``width[0]`` seconds. The rest is room to work in.
     """
 
     capacity: Floats
@@ -61,10 +62,15 @@ class State(NamedTuple):
     flow_list: Ints
     left: Floats
     open_count: Ints
+    used: Floats
+    width: Floats
 
 
-def make(capacity: Floats, flows: int, hops: int) -> State:
-    """Room for ``flows`` flows at once of up to ``hops`` links each, over links of ``capacity`` bytes/s."""
+def make(capacity: Floats, flows: int, hops: int, bins: int = 0, width: float = 0.0) -> State:
+    """Room for ``flows`` flows at once of up to ``hops`` links each, over links of ``capacity`` bytes/s.
+
+    With ``bins``, what each link carries is counted in as many spans of ``width`` seconds.
+    """
     links, hops = len(capacity), max(1, hops)
     zeros, nothing = (lambda n: np.zeros(n, dtype=np.int64)), (lambda n: np.full(n, -1, dtype=np.int64))
     return State(
@@ -75,7 +81,7 @@ def make(capacity: Floats, flows: int, hops: int) -> State:
         links=np.zeros((flows, hops), dtype=np.int64), after=nothing(flows * hops), before=nothing(flows * hops),
         heap=zeros(flows), place=nothing(flows), free=np.arange(flows)[::-1].copy(), counters=zeros(4),
         link_mark=zeros(links), flow_mark=zeros(flows), link_list=zeros(links), flow_list=zeros(flows),
-        left=np.zeros(links), open_count=zeros(links),
+        left=np.zeros(links), open_count=zeros(links), used=np.zeros((links, bins)), width=np.array([width]),
     )  # fmt: skip
 
 
@@ -131,7 +137,19 @@ def _catch_up(state: State, flow: int, now: float) -> None:
         state.remaining[flow] = max(0.0, state.remaining[flow] - moved)
         for hop in range(state.hops[flow]):
             state.moved[state.links[flow, hop]] += moved
+        if state.used.shape[1]:
+            _book(state, flow, now)
     state.since[flow] = now
+
+
+@njit(cache=True)
+def _book(state: State, flow: int, now: float) -> None:
+    """Spread what ``flow`` moved since it was last looked at over the spans of time in which it did."""
+    width, bins, since, rate = state.width[0], state.used.shape[1], state.since[flow], state.rate[flow]
+    for number in range(min(int(since / width), bins - 1), min(int(now / width), bins - 1) + 1):
+        end = now if number == bins - 1 else min(now, (number + 1) * width)
+        for hop in range(state.hops[flow]):
+            state.used[state.links[flow, hop], number] += rate * max(0.0, end - max(since, number * width))
 
 
 @njit(cache=True)
@@ -371,7 +389,8 @@ class Flows:
 
 def grown(old: State, flows: int, hops: int) -> State:
     """The same flows with more room."""
-    new = make(old.capacity, flows, hops)
+    new = make(old.capacity, flows, hops, old.used.shape[1], float(old.width[0]))
+    new.used[:] = old.used
     size, width = old.links.shape
     for name in ("count", "moved", "link_mark", "link_list", "counters"):
         getattr(new, name)[:] = getattr(old, name)

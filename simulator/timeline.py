@@ -15,7 +15,9 @@ __all__ = ["Message", "Stay", "Timeline"]
 class Message:
     """``chunks`` (``nbytes`` bytes) went from ``source`` to ``dest`` in ``round``; ``folds``: the receiver combines.
 
-    Seconds: it began at ``start``, the sender's port was free again at ``sent`` and all had arrived at ``end``.
+    Moments in seconds: its sender's processor was through with it at ``injected``, and at ``ready`` nothing but ports
+    was missing. It took the ports of both ranks from ``start`` to ``sent``, was there at ``arrived``, and the
+    receiver's processor was through with it at ``end``. Alone, its bytes would have taken ``ideal`` seconds.
     """
 
     source: int
@@ -24,19 +26,36 @@ class Message:
     chunks: Chunks
     nbytes: int
     folds: bool
+    injected: float
+    ready: float
     start: float
     sent: float
+    arrived: float
     end: float
+    ideal: float
 
     @property
     def receiving(self) -> float:
-        """When its first byte arrived: as long before ``end`` as the sender's port was taken."""
-        return self.end - (self.sent - self.start)
+        """When its first byte arrived: as long before ``arrived`` as the sender's port was taken."""
+        return self.arrived - (self.sent - self.start)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which it waited for a port."""
+        return self.start - self.ready
+
+    @property
+    def contention(self) -> float:
+        """Seconds by which others on the same links slowed it down."""
+        return max(0.0, self.sent - self.start - self.ideal)
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """``rank`` was in ``round`` from ``entered``; its messages were through at ``received``, its folds at ``left``."""
+    """``rank`` was in ``round`` from ``entered``; its messages were through at ``received``, its folds at ``left``.
+
+    Between ``left`` of one stay and ``entered`` of the next the rank computes, or waits for its release.
+    """
 
     rank: int
     round: int

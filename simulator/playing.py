@@ -1,0 +1,300 @@
+"""Playing phases of schedules on a network: which engine is right for them, and what they leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectives.catalogue import Algorithm
+from simulator import events, fluid, settled
+from simulator.blocks import Block, blocks
+from simulator.conditions import Conditions
+from simulator.networks import Network
+from simulator.pricing import Priced, Pricing
+
+__all__ = ["Phase", "Played", "Record", "play"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+INJECTED, READY, START, SENT, ARRIVED, END = range(6)
+"""Columns of ``Record.moments``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One collective in a row of several: ``nbytes`` bytes in elements of ``itemsize`` bytes.
+
+    No rank r enters it before second ``release[r]`` (float64 of shape (size,), or one number for all), nor before it
+    is through with the phase before.
+    """
+
+    algorithm: Algorithm
+    nbytes: int
+    itemsize: int = 1
+    release: Floats | float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """All messages of a run, in order: their blocks, ``ideal`` seconds and ``moments`` (float64 of shape (m, 6)).
+
+    ``stay_of``: int64 of shape (s, 2), rank and round of each stay; ``stays``: float64 of shape (s, 3).
+    """
+
+    blocks: list[Block] = field(default_factory=list[Block])
+    routes: list[Ints] = field(default_factory=list[Ints])
+    ideal: Floats = field(default_factory=lambda: np.empty(0))
+    moments: Floats = field(default_factory=lambda: np.empty((0, 6)))
+    stay_of: Ints = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    stays: Floats = field(default_factory=lambda: np.empty((0, 3)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What came out: ``completion``, float64 of shape (phases, size), when each rank was through with each phase.
+
+    ``rounds``, ``messages`` and ``bytes`` are totals. ``fan``: the most messages that a port had in one round.
+    ``eager``: whether any message went before its receiver was ready. ``used``: float64 of shape (links, bins), bytes
+    that each link carried in equal parts of the run, or None. ``record``: None where it was not wanted.
+    """
+
+    completion: Floats
+    rounds: int
+    messages: int
+    bytes: int
+    fan: int
+    eager: bool
+    used: Floats | None = None
+    record: Record | None = None
+
+
+def play(
+    phases: Sequence[Phase],
+    network: Network,
+    *,
+    contention: bool = True,
+    conditions: Conditions | None = None,
+    record: bool = False,
+    bins: int = 0,
+    seconds: float = 0.0,
+) -> Played:
+    """Play ``phases`` one after another, without a barrier between them; ranks drift apart.
+
+    ``contention=False`` gives every message the whole of each link on its way. ``record`` keeps every message, so
+    memory grows with their number. ``bins``: into how many equal parts of the first ``seconds`` to count link use.
+
+    Raises ValueError for conditions that do not fit, or a run that can never end because of a failed link;
+    ScheduleError for schedules whose sends and receives do not match.
+    """
+    conditions = conditions or Conditions()
+    conditions.check(network)
+    if conditions.on_links and not contention:
+        raise ValueError("changes of links and background traffic need contention")
+    on_links = conditions.on_links or bool(bins) or (contention and not network.topology.private)
+    if not on_links and _is_calm(network, conditions):
+        return _Settled(phases, network, conditions, record=record).play()
+    return _Events(phases, network, conditions, on_links, record=record, bins=bins, seconds=seconds).play()
+
+
+def _is_calm(network: Network, conditions: Conditions) -> bool:
+    """Whether nothing but the ranks' own ports is ever waited for, and no message goes before its receiver is ready."""
+    message, cores = network.model.message, network.model.cores
+    busy = message.overhead or message.overhead_per_byte or message.gap or (cores and cores.waiting == "yields")
+    return not busy and message.eager < 0 and not message.handshake and not conditions.compute
+
+
+class _Player:
+    """What both engines count and keep."""
+
+    def __init__(self, phases: Sequence[Phase], network: Network, conditions: Conditions, *, record: bool) -> None:
+        self.phases, self.network, self.size = phases, network, network.size
+        self.pricing = Pricing(network, conditions)
+        self.left = np.zeros(self.size)
+        for rank, late in conditions.start.items():
+            self.left[rank] = late
+        self.release = np.stack([np.broadcast_to(np.asarray(phase.release, float), self.size) for phase in phases])
+        self.completion = np.zeros((len(phases), self.size))
+        self.rounds = self.messages = self.bytes = 0
+        self.fan, self.eager = 1, False
+        self.record = Record() if record else None
+
+    def blocks(self) -> Iterator[tuple[int, int, Block]]:
+        """The blocks of all phases, with the number of their phase and of the round at which the phase begins."""
+        for number, phase in enumerate(self.phases):
+            begin, last = self.rounds, 0
+            for block in blocks(phase.algorithm, self.size, phase.nbytes, phase.itemsize):
+                last = block.first_round + block.rounds
+                self.rounds = begin + last
+                yield number, begin, block
+
+    def count(self, block: Block, priced: Priced) -> None:
+        self.messages += len(block.source)
+        self.bytes += int(block.nbytes.sum())
+        self.fan = max(self.fan, int(block.fan.max(initial=1)))
+        self.eager = self.eager or bool(priced.eager.any())
+        if self.record:
+            self.record.blocks.append(block)
+            self.record.routes.append(priced.route)
+            self.record.ideal = np.concatenate([self.record.ideal, priced.ideal])
+
+    def played(self, used: Floats | None = None) -> Played:
+        completion = np.maximum.accumulate(self.completion, axis=0)
+        completion.flags.writeable = False
+        return Played(completion, self.rounds, self.messages, self.bytes, self.fan, self.eager, used, self.record)
+
+
+class _Settled(_Player):
+    def play(self) -> Played:
+        now = -1
+        for number, begin, block in self.blocks():
+            if number != now:
+                self._close(now, number)
+                now = number
+            priced = self.pricing.price(block, routes=False)
+            self.count(block, priced)
+            start = np.zeros(len(block.source))
+            stays = np.full((block.rounds if self.record else 0, self.size, 3), np.nan)
+            settled.settle(
+                block.first, block.fan, block.source, block.dest, priced.delay, priced.ideal, priced.fold, self.left,
+                start, stays,
+            )  # fmt: skip
+            if self.record:
+                self._keep(self.record, block, priced, begin, start, stays)
+        self._close(now, len(self.phases))
+        return self.played()
+
+    def _close(self, now: int, following: int) -> None:
+        """Phases ``now`` to before ``following`` are over, and ``following`` may begin."""
+        for phase in range(max(now, 0), following):
+            self.completion[phase] = self.left
+        if following < len(self.phases):
+            self.left = np.maximum(self.left, self.release[following])
+
+    def _keep(self, record: Record, block: Block, priced: Priced, begin: int, start: Floats, stays: Floats) -> None:
+        ready = np.array(start)
+        enter = stays[:, :, 0]
+        number = block.round - block.first_round
+        ready = np.maximum(enter[number, block.source], enter[number, block.dest])
+        sent = start + priced.ideal
+        end = sent + priced.delay
+        moments = np.stack([enter[number, block.source], ready, start, sent, end, end], axis=1)
+        record.moments = np.concatenate([record.moments, moments])
+        busy = np.argwhere(~np.isnan(stays[:, :, 0]))
+        record.stays = np.concatenate([record.stays, stays[busy[:, 0], busy[:, 1]]])
+        of = np.stack([busy[:, 1], busy[:, 0] + begin + block.first_round], axis=1)
+        record.stay_of = np.concatenate([record.stay_of, of])
+
+
+class _Events(_Player):
+    def __init__(
+        self, phases: Sequence[Phase], network: Network, conditions: Conditions, on_links: bool, *, record: bool,
+        bins: int, seconds: float,
+    ) -> None:  # fmt: skip
+        super().__init__(phases, network, conditions, record=record)
+        self.on_links, self.conditions = on_links, conditions
+        topology, cores = network.topology, network.model.cores
+        capacity, core = topology.bandwidth, np.full(self.size, -1)
+        if cores and cores.waiting == "yields":
+            machines, which = np.unique(topology.machine[network.place], return_inverse=True)
+            core = len(capacity) + which
+            capacity = np.concatenate([capacity, np.full(len(machines), float(cores.count))])
+        room = 2 * self.size + len(conditions.background)
+        self.flows = fluid.make(capacity, room, 1, bins, seconds / max(bins, 1))
+        self.slots, self.ranks, self.agenda = events.make(self.size, 1, core)
+        self.ranks.left[:] = self.left
+        self.log = events.log(0)
+        self._compute = self._phases_of_work()
+
+    def play(self) -> Played:
+        self._set_conditions()
+        coming = self.blocks()
+        ahead = next(coming, None)
+        if ahead is None:
+            self._load(None, 0, more=False)
+        while ahead is not None:
+            (phase, begin, block), ahead = ahead, next(coming, None)
+            self._load((begin, block), phase, more=ahead is not None)
+            stopped = events.advance(self.slots, self.ranks, self.agenda, self._work(), self.log, self.flows)
+            if stopped == events.STUCK:
+                raise ValueError(self._stuck())
+        events.advance(self.slots, self.ranks, self.agenda, self._work(), self.log, self.flows)
+        if self.record:
+            stays = int(self.log.counters[0])
+            self.record.moments, order = self.log.messages, np.lexsort(self.log.stay_of[:stays].T)
+            self.record.stay_of, self.record.stays = self.log.stay_of[order], self.log.stays[order]
+        return self.played(self.flows.used[: len(self.network.topology.ends)] if self.flows.used.size else None)
+
+    def _work(self) -> events.Work:
+        message = self.network.model.message
+        changes = self.conditions.links
+        first, rounds, seconds = self._compute
+        bandwidth = self.network.topology.bandwidth
+        return events.Work(
+            self.completion, self.release, first, rounds, seconds, self.pricing.first, self.pricing.links,
+            np.array([change.link for change in changes], dtype=np.int64),
+            np.array([change.factor * bandwidth[change.link] for change in changes]),
+            int(message.handshake), float(message.gap), int(self.on_links),
+        )  # fmt: skip
+
+    def _phases_of_work(self) -> tuple[Ints, Ints, Floats]:
+        found = sorted(self.conditions.compute.items())
+        ranks = np.array([rank for (rank, _), _ in found], dtype=np.int64)
+        first = np.concatenate([[0], np.cumsum(np.bincount(ranks, minlength=self.size))]).astype(np.int64)
+        rounds = np.array([number for (_, number), _ in found], dtype=np.int64)
+        seconds = np.array([time * self.pricing.spin(rank) for (rank, _), time in found], dtype=np.float64)
+        return first, rounds, seconds
+
+    def _set_conditions(self) -> None:
+        self._room(0)
+        for number, change in enumerate(self.conditions.links):
+            events.put(self.agenda, change.at, events.LINK, number)
+        for flow in self.conditions.background:
+            links = np.array(self.network.topology.route(flow.source, flow.dest), dtype=np.int64)
+            self._hops(len(links))
+            fluid.begin(self.flows, links, np.inf, flow.rate, -1, 0.0)
+
+    def _load(self, loaded: tuple[int, Block] | None, phase: int, *, more: bool) -> None:
+        ints, floats, first = np.zeros((5, 0), dtype=np.int64), np.zeros((6, 0)), self.messages
+        if loaded:
+            begin, block = loaded
+            priced = self.pricing.price(block, routes=self.on_links)
+            self.count(block, priced)
+            ints = np.stack([block.source, block.dest, block.round + begin, priced.eager, priced.route])
+            floats = np.stack(
+                [block.nbytes, priced.send, priced.receive, priced.delay, priced.ideal, priced.fold], dtype=np.float64
+            )
+            self._hops(self.pricing.hops)
+        self._room(ints.shape[1])
+        events.load(self.slots, self.ranks, self.agenda, self._work(), ints, floats, first, phase, int(more))
+
+    def _hops(self, hops: int) -> None:
+        if hops > self.flows.links.shape[1]:
+            self.flows = fluid.grown(self.flows, len(self.flows.remaining), hops)
+
+    def _room(self, messages: int) -> None:
+        """Room for that many more messages and their events."""
+        self.slots = events.with_room(self.slots, messages)
+        wanted = 2 * (len(self.slots.free) + self.size) + len(self.conditions.links) + 8
+        if wanted > len(self.agenda.time):
+            self.agenda = events.grown_agenda(self.agenda, wanted)
+        if self.record and messages:
+            self.log = events.grown_log(self.log, messages)
+
+    def _stuck(self) -> str:
+        flows = self.flows
+        for flow in flows.heap[: int(flows.counters[0])].tolist():
+            slot = int(flows.owner[flow])
+            dead = [int(link) for link in flows.links[flow, : flows.hops[flow]] if not flows.capacity[link]]
+            if slot >= 0 and dead:
+                ends = self.network.topology.ends[dead[0]].tolist()
+                between = " to ".join(self.network.topology.label(vertex) for vertex in ends)
+                return (
+                    f"the run cannot end: link {dead[0]} ({between}) failed and never came back, and the message from "
+                    f"rank {self.slots.source[slot]} to rank {self.slots.dest[slot]} in round "
+                    f"{self.slots.round[slot]} is on it"
+                )
+        raise AssertionError("the engine stopped although no link has failed: a defect of the simulator")

@@ -1,0 +1,140 @@
+"""What the messages of a block cost on a network, as arrays: the form in which every engine takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.blocks import Block
+from simulator.conditions import Conditions
+from simulator.networks import Network
+
+__all__ = ["Priced", "Pricing"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Priced:
+    """Of each message, float64 of shape (m,) in seconds: processor time at both ends, latency, port, reduction.
+
+    ``ideal`` is for how long its bytes take the ports when nothing else is on their way. ``eager``: int64, 1 where it
+    leaves without its receiver. ``route``: int64, which route of ``Pricing`` it takes, all 0 where routes do not matter.
+    """
+
+    send: Floats
+    receive: Floats
+    delay: Floats
+    ideal: Floats
+    fold: Floats
+    eager: Ints
+    route: Ints
+
+
+class Pricing:
+    """Prices blocks of one network under given conditions, and keeps the routes that were asked for.
+
+    ``first`` and ``links`` hold the routes: route ``i`` is ``links[first[i]:first[i + 1]]``; ``hops`` is the longest.
+    """
+
+    def __init__(self, network: Network, conditions: Conditions) -> None:
+        self._network, self._model = network, network.model
+        self._slow = np.ones(network.size)
+        for rank, factor in conditions.slow_ranks.items():
+            self._slow[rank] = factor
+        self._is_slow = bool(conditions.slow_ranks)
+        self._jitter = conditions.jitter
+        self._chance = np.random.default_rng(conditions.jitter.seed if conditions.jitter else 0)
+        self._spin = _spinning(network)
+        self._keys = np.empty(0, dtype=np.int64)
+        self._ids = np.empty(0, dtype=np.int64)
+        self._latency = self._bandwidth = np.empty(0)
+        self.first, self.links, self.hops = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), 0
+        self._uniform = _uniform(network)
+
+    def price(self, block: Block, *, routes: bool) -> Priced:
+        """The costs of each message of ``block``; ``routes``: whether the engine needs them."""
+        nbytes, message = block.nbytes, self._model.message
+        if self._uniform and not routes:
+            latency, bandwidth = self._uniform
+            route = np.zeros(len(nbytes), dtype=np.int64)
+        else:
+            route = self._routed(block)
+            latency, bandwidth = self._latency[route], self._bandwidth[route]
+        ideal = np.maximum(nbytes / bandwidth, message.seconds(nbytes))
+        duplex = self._model.duplex
+        if duplex.factor > 1:
+            ideal[block.mutual & (nbytes >= duplex.from_bytes)] *= duplex.factor
+        delay = message.delay(nbytes) + latency
+        send = message.overhead + nbytes * message.overhead_per_byte
+        fold = np.where(block.folds, self._model.reduction.seconds(nbytes), 0.0)
+        eager = (nbytes <= message.eager).astype(np.int64)
+        receive = send
+        if self._spin is not None:
+            send, receive, fold = (
+                cpu * self._spin[at] for cpu, at in ((send, block.source), (send, block.dest), (fold, block.dest))
+            )
+        if self._is_slow:
+            at_source, at_dest = self._slow[block.source], self._slow[block.dest]
+            worse = np.maximum(at_source, at_dest)
+            send, receive, fold = send * at_source, receive * at_dest, fold * at_dest
+            delay, ideal = delay * worse, ideal * worse
+        if self._jitter:
+            delay = delay + self._jitter.draw(self._chance, len(nbytes))
+        return Priced(send, receive, delay, ideal, fold, eager, route)
+
+    def spin(self, rank: int) -> float:
+        """How many times longer processor work takes ``rank`` because others of its machine spin, and it is slow."""
+        return float(self._slow[rank]) * (1.0 if self._spin is None else float(self._spin[rank]))
+
+    def _routed(self, block: Block) -> Ints:
+        keys = block.source * self._network.size + block.dest
+        if not self._known(keys):
+            unique = np.unique(keys)
+            new = unique[~np.isin(unique, self._keys)]
+            self._add(new)
+        return self._ids[np.searchsorted(self._keys, keys)]
+
+    def _known(self, keys: Ints) -> bool:
+        if not len(self._keys):
+            return False
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return bool((self._keys[at] == keys).all())
+
+    def _add(self, keys: Ints) -> None:
+        place, topology = self._network.place, self._network.topology
+        found = topology.routes(place[keys // self._network.size], place[keys % self._network.size])
+        ids = np.arange(len(self.first) - 1, len(self.first) - 1 + len(keys))
+        lengths = np.diff(found.first)
+        self.hops = max(self.hops, int(lengths.max(initial=0)))
+        latency, bandwidth = topology.latency[found.links], topology.bandwidth[found.links]
+        self._latency = np.concatenate([self._latency, np.add.reduceat(latency, found.first[:-1])])
+        self._bandwidth = np.concatenate([self._bandwidth, np.minimum.reduceat(bandwidth, found.first[:-1])])
+        self.links = np.concatenate([self.links, found.links])
+        self.first = np.concatenate([self.first, self.first[-1] + found.first[1:]])
+        order = np.argsort(keys_all := np.concatenate([self._keys, keys]), kind="stable")
+        self._keys, self._ids = keys_all[order], np.concatenate([self._ids, ids])[order]
+
+
+def _uniform(network: Network) -> tuple[float, float] | None:
+    """Latency and bandwidth of every pair of ranks, where the network is private and all its links are alike."""
+    topology = network.topology
+    if not topology.private or np.ptp(topology.latency) or np.any(topology.bandwidth != topology.bandwidth[0]):
+        return None
+    if network.size == 1:
+        return 0.0, float(topology.bandwidth[0])
+    route = topology.route(int(network.place[0]), int(network.place[1]))
+    return float(sum(topology.latency[link] for link in route)), float(topology.bandwidth[0])
+
+
+def _spinning(network: Network) -> Floats | None:
+    """By rank, how many ranks of its machine there are to each of its cores, where waiting ranks spin."""
+    cores = network.model.cores
+    if cores is None or cores.waiting != "spins":
+        return None
+    machine = network.topology.machine[network.place]
+    _, which, ranks = np.unique(machine, return_inverse=True, return_counts=True)
+    return np.maximum(1.0, ranks[which] / cores.count)
