@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from collectives.schedule import Operation, Recv, Round, ScheduleError, Send
 
@@ -11,7 +11,7 @@ __all__ = ["Edge", "check_lengths", "match"]
 Edge = tuple[int, int]
 
 
-def check_lengths(schedule: Sequence[Sequence[Round]]) -> None:
+def check_lengths(schedule: Sequence[Sized]) -> None:
     """Raise ``ScheduleError`` unless every rank has as many rounds as rank 0."""
     for rank, rounds in enumerate(schedule):
         if len(rounds) != len(schedule[0]):

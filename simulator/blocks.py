@@ -5,17 +5,18 @@ Memory grows with the messages of one block, not with those of the schedule.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, count
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
 from collectives.matching import match
-from collectives.schedule import OVERWRITE, Operation, Recv, Round, ScheduleError, Send
+from simulator.columns import Side, gather
+from simulator.generation import parts
 
 __all__ = ["Block", "blocks"]
 
@@ -61,20 +62,15 @@ def blocks(algorithm: Algorithm, size: int, nbytes: int, itemsize: int = 1, leas
     ever, and where ranks differ in their number of rounds.
     """
     cut = _Cut(nbytes * algorithm.vectors(size) // itemsize, algorithm.chunks(size), itemsize)
-    playing = [iter(algorithm.rounds(rank, size)) for rank in range(size)]
-    pending: list[list[tuple[int, int, Recv]]] = []
-    begin = messages = 0
-    for number in count():
-        operations = _next(playing, number)
-        if operations is None:
-            break
-        pending.append(_matched(number, operations, cut.chunks))
-        messages += len(pending[-1])
-        if messages >= least:
-            yield _block(begin, pending, cut)
-            pending, begin, messages = [], number + 1, 0
-    if pending:
-        yield _block(begin, pending, cut)
+    sends, receives = Side(), Side()
+    begin = number = 0
+    for number, found in enumerate(parts(algorithm, size), start=1):
+        gather(number - 1, found, sends, receives)
+        if sends.operations >= least or receives.operations >= 2 * least:
+            yield _block(algorithm, size, begin, number - begin, sends, receives, cut)
+            begin = number
+    if number > begin:
+        yield _block(algorithm, size, begin, number - begin, sends, receives, cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,72 +87,50 @@ class _Cut:
         return (base * chunk + np.minimum(chunk, longer)) * self.itemsize
 
 
-def _next(playing: Sequence[Iterator[Round]], number: int) -> list[Round] | None:
-    """What each rank does in the next round; None when all are through."""
-    operations = [next(mine, None) for mine in playing]
-    through = [mine is None for mine in operations]
-    if all(through):
-        return None
-    if any(through):
-        odd = next(rank for rank, ended in enumerate(through) if ended != through[0])
-        longer, shorter = (odd, 0) if through[0] else (0, odd)
-        raise ScheduleError(
-            f"rank {shorter} has {number} rounds but rank {longer} has more: "
-            f"from round {number} on one of them is missing (law 3)"
-        )
-    return [mine for mine in operations if mine is not None]
+def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side, receives: Side, cut: _Cut) -> Block:
+    from simulator.pairing import pair  # compiled code: whoever only imports the simulator does not load it
 
-
-def _matched(number: int, operations: Sequence[Round], chunks: int) -> list[tuple[int, int, Recv]]:
-    """The messages of one round as (source, dest, receive), in order of precedence."""
-    messages = match(number, operations, chunks)
-    turns: dict[tuple[type[Operation], int, int], int] = {}
-    for rank, mine in enumerate(operations):
-        for turn, operation in enumerate(mine):
-            peer = operation.dest if isinstance(operation, Send) else operation.source
-            turns[type(operation), rank, peer] = turn
-
-    def precedence(edge: tuple[int, int]) -> tuple[int, int, int]:
-        source, dest = edge
-        return turns[Send, source, dest], turns[Recv, dest, source], source
-
-    return [(*edge, messages[edge][1]) for edge in sorted(messages, key=precedence)]
-
-
-def _block(begin: int, rounds: Sequence[Sequence[tuple[int, int, Recv]]], cut: _Cut) -> Block:
-    flat = [message for messages in rounds for message in messages]
-    edges = [{(source, dest) for source, dest, _ in messages} for messages in rounds]
-    carried = [recv.spans for *_, recv in flat]
-    spans = _ints(span for mine in carried for span in mine).reshape(-1, 2)
-    span_first = _ints(accumulate(map(len, carried), initial=0))
-    before = np.concatenate(([0], np.cumsum(cut.start(spans[:, 1]) - cut.start(spans[:, 0]))))
-    return Block(
+    sent = sends.taken()
+    pairs = pair(size, cut.chunks, begin, rounds, sent, receives.taken())
+    if pairs.fault >= 0:
+        _complain(algorithm, size, begin + pairs.fault)
+    lengths = cut.start(sent.high) - cut.start(sent.low)
+    block = Block(
         first_round=begin,
-        rounds=len(rounds),
-        source=_ints(source for source, _, _ in flat),
-        dest=_ints(dest for _, dest, _ in flat),
-        round=_ints(begin + index for index, messages in enumerate(rounds) for _ in messages),
-        nbytes=before[span_first[1:]] - before[span_first[:-1]],
-        folds=np.array([recv.fold is not OVERWRITE for *_, recv in flat], dtype=np.bool_),
-        mutual=np.array(
-            [
-                (dest, source) in present
-                for messages, present in zip(rounds, edges, strict=True)
-                for source, dest, _ in messages
-            ],
-            dtype=np.bool_,
-        ),
-        fan=_ints(map(_fan, rounds)),
-        first=_ints(accumulate(map(len, rounds), initial=0)),
-        spans=spans,
-        span_first=span_first,
+        rounds=rounds,
+        source=sent.rank,
+        dest=sent.peer,
+        round=np.repeat(np.arange(begin, begin + rounds), np.diff(pairs.first)),
+        nbytes=_sums(lengths, pairs.span_first),
+        folds=pairs.folds,
+        mutual=pairs.mutual,
+        fan=pairs.fan,
+        first=pairs.first,
+        spans=np.stack((sent.low, sent.high), axis=1),
+        span_first=pairs.span_first,
     )
+    return block if pairs.ordered else _permuted(block, np.lexsort((block.source, pairs.met, pairs.turn, block.round)))
 
 
-def _ints(values: Iterable[int] | Iterable[tuple[int, int]]) -> Ints:
-    return np.array(list(values), dtype=np.int64)
+def _sums(values: Ints, first: Ints) -> Ints:
+    """The sum of each group of ``values``, of which group ``i`` begins at ``first[i]``."""
+    if len(values) == len(first) - 1 and not np.any(np.diff(first) != 1):
+        return values
+    before = np.concatenate(([0], np.cumsum(values)))
+    return before[first[1:]] - before[first[:-1]]
 
 
-def _fan(messages: Sequence[tuple[int, int, Recv]]) -> int:
-    out, into = Counter(source for source, _, _ in messages), Counter(dest for _, dest, _ in messages)
-    return max((*out.values(), *into.values()), default=0)
+def _permuted(block: Block, order: Ints) -> Block:
+    """The same messages in another order within their rounds."""
+    lengths = np.diff(block.span_first)[order]
+    span_first = np.concatenate(([0], np.cumsum(lengths)))
+    moved: Ints = np.repeat(block.span_first[order] - span_first[:-1], lengths) + np.arange(span_first[-1])
+    columns = {name: getattr(block, name)[order] for name in ("source", "dest", "nbytes", "folds", "mutual")}
+    return replace(block, **columns, spans=block.spans[moved], span_first=span_first)
+
+
+def _complain(algorithm: Algorithm, size: int, number: int) -> NoReturn:
+    """Say what is wrong with a round that does not match."""
+    operations = [next(islice(algorithm.rounds(rank, size), number, None), ()) for rank in range(size)]
+    match(number, operations, algorithm.chunks(size))
+    raise AssertionError(f"{algorithm.label}, round {number}: called twice for one rank, it gave different rounds")
