@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulator.networks.dragonfly import dragonfly
 from simulator.networks.network import Cut, Hop, Network
 from simulator.networks.placement import PLACEMENTS, place
+from simulator.networks.presets import names, preset
 from simulator.networks.rails import rails
 from simulator.networks.star import Measured, bus, from_profile, star
 from simulator.networks.topology import Routes, Topology
@@ -24,7 +25,9 @@ __all__ = [
     "fat_tree",
     "from_profile",
     "hierarchical",
+    "names",
     "place",
+    "preset",
     "rails",
     "ring",
     "star",

@@ -13,7 +13,7 @@ from simulator.networks.checks import check_bandwidth, check_latency, whole
 from simulator.networks.network import Network
 from simulator.networks.topology import Bools, Ints, Routes, Topology, one_of
 
-__all__ = ["Tree", "fat_tree", "hierarchical"]
+__all__ = ["Tree", "fat_tree", "hierarchical", "switch_names"]
 
 
 def fat_tree(
@@ -48,9 +48,7 @@ def fat_tree(
         up=((1, uplinks) + (half,) * (levels - 2))[:levels],
         latency=(check_latency(latency),) * levels,
         bandwidth=(check_bandwidth(bandwidth),) * levels,
-        switches={1: ("switch",), 2: ("leaf", "spine"), 3: ("edge switch", "aggregation switch", "core switch")}.get(
-            levels, tuple(f"level {level} switch" for level in range(1, levels + 1))
-        ),
+        switches=switch_names(levels),
     )
     return tree.network(hosts)
 
@@ -87,17 +85,30 @@ def hierarchical(
             "hierarchical needs one count, one latency and one bandwidth for each level, got "
             f"{levels}, {len(latency)} and {len(bandwidth)}"
         )
-    inner = ("island switch", "node switch")[-(levels - 1) :] if levels <= 3 else _numbered(levels - 1)
+    names = ("island switch", "node switch", "fabric switch")[-levels:] if levels <= 3 else _numbered(levels)
     tree = Tree(
         name="hierarchical",
         down=tuple(whole("each of counts", count) for count in counts),
         up=(1,) * levels,
         latency=tuple(check_latency(value) for value in latency),
         bandwidth=tuple(check_bandwidth(value) for value in bandwidth),
-        switches=(*inner, "fabric switch") if levels > 1 else ("fabric switch",),
+        switches=names,
         machine_level=levels - 1,
     )
     return tree.network(hosts)
+
+
+def switch_names(levels: int) -> tuple[str, ...]:
+    """What the switches of a fat tree with so many levels are called, from the hosts up."""
+    match levels:
+        case 1:
+            return ("switch",)
+        case 2:
+            return ("leaf switch", "spine switch")
+        case 3:
+            return ("edge switch", "aggregation switch", "core switch")
+        case _:
+            return _numbered(levels)
 
 
 def _numbered(levels: int) -> tuple[str, ...]:
