@@ -208,6 +208,7 @@ class _Events(_Player):
         self.ranks.left[:] = self.left
         self.log = events.log(0)
         self._compute = self._phases_of_work()
+        self.ranks.compute_at[:] = self._compute[0][:-1]
 
     def play(self) -> Played:
         self._set_conditions()
