@@ -80,12 +80,16 @@ class Goal:
         It promises no collective, so it has no lower bound and no closed form. Raises ValueError, naming the line, for
         a text that is not made of rounds: in which some operation waits for a part of those before it only.
         """
-        rounds = self._played[0]
+        played = self._played[0]
+
+        def rounds(rank: int, size: int, servers: int) -> list[Round]:
+            return played[rank]
+
         parameters = MappingProxyType({"servers": self.size - 1})  # a lone worker: nothing must be heard by anybody
         return Algorithm(
             name=name,
             collective="push_pull",
-            function=lambda rank, size, servers: rounds[rank],
+            function=rounds,
             chunk_count=lambda size, at: max(1, self.nbytes),
             closed_form=_no_closed_form,
             source="a GOAL text",
@@ -253,6 +257,5 @@ def _check_order(rank: int, mine: Sequence[Operation]) -> None:
     try:
         TopologicalSorter({index: each.requires for index, each in enumerate(mine)}).prepare()
     except CycleError as fault:
-        raise ValueError(
-            f"line {mine[cast('int', fault.args[1][0])].line}: this operation of rank {rank} waits for itself"
-        ) from None
+        line = mine[cast("int", fault.args[1][0])].line
+        raise ValueError(f"line {line}: this operation of rank {rank} waits for itself") from None

@@ -111,8 +111,8 @@ def _check_work(mine: Sequence[Calc | Transfer], found: _Rank, ready: Mapping[in
         for index in group:
             if ready[index] != work:
                 raise ValueError(
-                    f"line {mine[index].line}: this does not wait for all the work before its round, so the text is not made "
-                    "of rounds"
+                    f"line {mine[index].line}: this does not wait for all the work before its round, so the text is "
+                    "not made of rounds"
                 )
 
 

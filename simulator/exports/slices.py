@@ -17,7 +17,7 @@ Lane = Literal["processor", "sends", "receives"]
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """``rank`` was busy with ``name`` from ``begin`` to ``end`` (seconds) on one of its lanes, for message ``index``."""
+    """``rank`` was busy with ``name`` from ``begin`` to ``end`` seconds on one of its lanes, for message ``index``."""
 
     rank: int
     lane: Lane
