@@ -6,10 +6,10 @@ parser beside it reads back: exactly for sizes, to the printed digits for rates 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
+from collectives import units
 from experiments.errors import UsageFault
 
 __all__ = [
@@ -23,46 +23,24 @@ __all__ = [
     "parse_sizes",
 ]
 
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?\s*(\D*)", re.IGNORECASE | re.ASCII)
-_SI = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_PREFIXES = _SI | _BINARY
-# K, M and G alone are binary, as in nccl-tests (`-e 128M`) and the OSU benchmarks; KB, MB and GB are decimal.
-_BYTES = {f"{prefix}b".lower(): scale for prefix, scale in _PREFIXES.items()} | {
-    prefix.lower().rstrip("i"): scale for prefix, scale in _BINARY.items()
-}
-_RATES = {f"{prefix}B/s": Decimal(scale) for prefix, scale in _PREFIXES.items()} | {
-    f"{prefix}{bit}": Decimal(scale) / 8 for prefix, scale in _PREFIXES.items() for bit in ("bit/s", "bps")
-}
-_SECONDS = {"s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9"), "min": Decimal(60)}
+Number = TypeVar("Number", int, float)
+
 _MOST_RANKS = 2**20
 
 
 def parse_bytes(text: str) -> int:
     """Bytes from ``"8"``, ``"64KiB"``, ``"64K"`` (both 65536) or ``"64KB"`` (64000), in any case of letters."""
-    number, unit = _split(text, "size", "64KiB")
-    scale = _BYTES.get(unit.lower()) if unit else 1
-    if scale is None:
-        raise UsageFault(f"size {text!r}: unknown unit {unit!r}; use B, KiB, MiB, GiB (or KB, MB, GB), such as 64KiB")
-    nbytes = number * scale
-    if nbytes != int(nbytes):
-        raise UsageFault(f"size {text!r} is {nbytes:f} bytes, and a size is a whole number of bytes")
-    if nbytes >= 2**63:
-        raise UsageFault(f"size {text!r} is more than any machine can address")
-    return int(nbytes)
+    return _said(units.parse_bytes, text)
 
 
 def parse_rate(text: str) -> float:
     """Bytes per second from ``"10Gbit/s"``, ``"10Gbps"`` (both 1.25e9) or ``"1.25GB/s"``; a bare number is bytes."""
-    number, unit = _split(text, "rate", "10Gbit/s")
-    return _scaled(number, unit, text, "rate", {"": Decimal(1)} | _RATES, "Gbit/s, Mbit/s, GB/s or MB/s")
+    return _said(units.parse_rate, text)
 
 
 def parse_seconds(text: str) -> float:
     """Seconds from ``"5us"``, ``"1.5ms"``, ``"20ns"``, ``"2s"`` or ``"1min"``; a bare number is seconds."""
-    number, unit = _split(text, "time", "5us")
-    unit = unit.replace("µ", "u").replace("μ", "u")  # the micro sign and the Greek letter
-    return _scaled(number, unit, text, "time", {"": Decimal(1)} | _SECONDS, "s, ms, us, ns or min")
+    return _said(units.parse_seconds, text)
 
 
 def parse_sizes(text: str) -> list[int]:
@@ -80,7 +58,7 @@ def parse_ranks(text: str) -> list[int]:
 
 def format_bytes(nbytes: int) -> str:
     """``65536`` as ``"64KiB"``: the largest binary unit that divides it, so nothing is rounded."""
-    for prefix, scale in reversed(_BINARY.items()):
+    for prefix, scale in reversed(units.BINARY.items()):
         if nbytes and nbytes % scale == 0:
             return f"{nbytes // scale}{prefix}B"
     return f"{nbytes}B"
@@ -89,31 +67,19 @@ def format_bytes(nbytes: int) -> str:
 def format_rate(bytes_per_second: float, *, bits: bool = False, digits: int = 4) -> str:
     """``1.25e9`` as ``"1.25GB/s"``, or with ``bits`` as ``"10Gbit/s"``."""
     value, suffix = (bytes_per_second * 8, "bit/s") if bits else (bytes_per_second, "B/s")
-    return _format(value, {f"{prefix}{suffix}": float(scale) for prefix, scale in _SI.items()}, digits)
+    return _format(value, {f"{prefix}{suffix}": float(scale) for prefix, scale in units.SI.items()}, digits)
 
 
 def format_seconds(seconds: float, *, digits: int = 4) -> str:
     """``5e-6`` as ``"5us"``; everything from a second up stays in seconds."""
-    return _format(seconds, {unit: float(_SECONDS[unit]) for unit in ("ns", "us", "ms", "s")}, digits)
+    return _format(seconds, {unit: float(units.SECONDS[unit]) for unit in ("ns", "us", "ms", "s")}, digits)
 
 
-def _split(text: str, kind: str, example: str) -> tuple[Decimal, str]:
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise UsageFault(f"{kind} {text!r} is no number with a unit; write it like {example}")
-    number, exponent, unit = match.groups(default="")
-    if abs(int(exponent[1:] or 0)) > 99:
-        raise UsageFault(f"{kind} {text!r} is out of every range; write it like {example}")
-    return Decimal(number + exponent), unit.strip()
-
-
-def _scaled(number: Decimal, unit: str, text: str, kind: str, units: Mapping[str, Decimal], known: str) -> float:
-    scale = units.get(unit)
-    if scale is None and unit[:1] == "K":
-        scale = units.get(f"k{unit[1:]}")
-    if scale is None:
-        raise UsageFault(f"{kind} {text!r}: unknown unit {unit!r}; use {known}")
-    return float(number * scale)
+def _said(parse: Callable[[str], Number], text: str) -> Number:
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise UsageFault(str(problem)) from None
 
 
 def _size_range(part: str) -> Iterable[int]:
@@ -157,8 +123,8 @@ def _unique(values: Iterable[int]) -> list[int]:
     return list(dict.fromkeys(values))
 
 
-def _format(value: float, units: Mapping[str, float], digits: int) -> str:
-    ascending = sorted(units.items(), key=lambda item: item[1])
+def _format(value: float, scales: Mapping[str, float], digits: int) -> str:
+    ascending = sorted(scales.items(), key=lambda item: item[1])
     rounded = abs(float(f"{value:.{digits - 1}e}"))  # so that 999,999 B/s is 1MB/s and not 1000kB/s
     fitting = [(unit, scale) for unit, scale in ascending if scale <= rounded]
     unit, scale = fitting[-1] if fitting else ascending[0]

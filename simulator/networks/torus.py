@@ -90,14 +90,13 @@ class _Grid:
         # Where a route begins in a dimension: it has arrived in those before it, and not moved in those after.
         gained = (target - start) * self._stride
         corner = sources[:, np.newaxis] + np.cumsum(gained, axis=1) - gained
+        origin = (self._first + np.where(way > 0, 0, self.size) + corner - start * self._stride).ravel()
         counts = steps.ravel()
         leg = np.repeat(np.arange(len(counts)), counts)
         step = np.arange(len(leg)) - np.repeat(np.cumsum(counts) - counts, counts)
-        row, axis = np.divmod(leg, len(self._dims))
-        now = start[row, axis]
-        moved = (now + way[row, axis] * step) % self._dims[axis]
-        at = corner[row, axis] + (moved - now) * self._stride[axis]
-        return Routes.of_lengths(steps.sum(axis=1), self._first[axis] + np.where(way[row, axis] > 0, 0, self.size) + at)
+        axis = leg % len(self._dims)
+        at = (start.ravel()[leg] + way.ravel()[leg] * step) % self._dims[axis]
+        return Routes.of_lengths(steps.sum(axis=1), origin[leg] + at * self._stride[axis])
 
     def halves(self) -> Iterator[list[int]]:
         """The lower half of every dimension."""
