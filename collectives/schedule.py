@@ -30,6 +30,7 @@ __all__ = [
     "ScheduleError",
     "Send",
     "beside",
+    "cyclic",
     "delay",
     "extents",
     "fold_extras",
@@ -74,8 +75,27 @@ class Chunks(Set[int]):
         else:
             self.spans = _spans(indices)
             self._length = sum([hi - lo for lo, hi in self.spans])
+        self._check()
+
+    def _check(self) -> None:
         if self.spans and self.spans[0][0] < 0:
             raise ScheduleError(f"chunk {self.spans[0][0]} is negative; chunk indices count from 0")
+
+    @classmethod
+    def of(cls, *spans: tuple[int, int]) -> Chunks:
+        """The chunks of half-open ``spans``, which ascend and leave a gap between each and the next.
+
+        >>> Chunks.of((0, 3), (5, 6))
+        {0..2, 5}
+        """
+        chunks = cls(())
+        for (_, end), (start, _) in pairwise(spans):
+            if start <= end:
+                raise ScheduleError(f"spans {spans} do not ascend with a gap between each and the next")
+        chunks.spans = tuple((lo, hi) for lo, hi in spans if lo < hi)
+        chunks._length = sum([hi - lo for lo, hi in chunks.spans])
+        chunks._check()
+        return chunks
 
     def __iter__(self) -> Iterator[int]:
         return chain.from_iterable(range(lo, hi) for lo, hi in self.spans)
@@ -152,6 +172,18 @@ class Recv:
         return self.chunks.spans
 
 
+def cyclic(first: int, count: int, size: int) -> Chunks:
+    """``count`` chunks from chunk ``first < size`` on, of ``size`` that stand in a ring: after the last comes chunk 0.
+
+    >>> cyclic(3, 2, 4).spans
+    ((0, 1), (3, 4))
+    """
+    if count >= size:
+        return Chunks(range(size))
+    past = first + count - size
+    return Chunks.of((first, first + count)) if past <= 0 else Chunks.of((0, past), (first, size))
+
+
 Operation = Send | Recv
 Round = tuple[Operation, ...]
 Schedule = Callable[[int, int], Iterable[Round]]
@@ -217,11 +249,11 @@ def relabel(
     schedule: Schedule,
     place: Callable[[int, int], int],
     rank_at: Callable[[int, int], int],
-    chunk_at: Callable[[int, int], int] = lambda chunk, size: chunk,
+    chunk_at: Callable[[int, int], int] | None = None,
 ) -> Schedule:
     """The same schedule with other names: rank ``r`` plays the part of ``place(r, size)``.
 
-    ``rank_at`` is the inverse of ``place``; ``chunk_at(chunk, size)`` renames chunks (by default they keep theirs).
+    ``rank_at`` is the inverse of ``place``; ``chunk_at(chunk, size)`` renames chunks, which else keep theirs.
     """
 
     def renamed(rank: int, size: int) -> Iterator[Round]:
@@ -229,7 +261,7 @@ def relabel(
             yield tuple(_rename(operation, size) for operation in operations)
 
     def _rename(operation: Operation, size: int) -> Operation:
-        chunks = [chunk_at(chunk, size) for chunk in operation.chunks]
+        chunks = operation.chunks if chunk_at is None else [chunk_at(chunk, size) for chunk in operation.chunks]
         if isinstance(operation, Send):
             return Send(rank_at(operation.dest, size), chunks)
         return Recv(rank_at(operation.source, size), chunks, operation.fold)
@@ -239,7 +271,19 @@ def relabel(
 
 def shift_chunks(schedule: Schedule, offset: int) -> Schedule:
     """The same schedule on chunks ``offset, offset + 1, ...``."""
-    return relabel(schedule, _same, _same, lambda chunk, size: chunk + offset)
+
+    def shifted(rank: int, size: int) -> Iterator[Round]:
+        for operations in schedule(rank, size):
+            yield tuple(_shift(operation, offset) for operation in operations)
+
+    return shifted
+
+
+def _shift(operation: Operation, offset: int) -> Operation:
+    chunks = Chunks.of(*[(lo + offset, hi + offset) for lo, hi in operation.spans])
+    if isinstance(operation, Send):
+        return Send(operation.dest, chunks)
+    return Recv(operation.source, chunks, operation.fold)
 
 
 def rooted(schedule: Schedule, root: int) -> Schedule:
@@ -279,7 +323,18 @@ def delay(schedule: Schedule, rounds: int) -> Schedule:
 
 def pipeline(schedule: Schedule, segments: int, stride: int = 1) -> Schedule:
     """``segments`` copies of a one-chunk schedule, each on a chunk of its own, ``stride`` rounds after the last."""
-    return beside(*(delay(shift_chunks(schedule, index), index * stride) for index in range(segments)))
+
+    def together(rank: int, size: int) -> Iterator[Round]:
+        once = list(schedule(rank, size))
+        busy = [(number, operations) for number, operations in enumerate(once) if operations]  # the others are many
+        due: dict[int, list[Operation]] = {}
+        for index in range(segments):
+            for number, operations in busy:
+                due.setdefault(number + index * stride, []).extend(_shift(operation, index) for operation in operations)
+        for number in range(len(once) + (segments - 1) * stride):
+            yield _merge(tuple(due[number])) if number in due else ()
+
+    return together
 
 
 def fold_extras(core: Schedule, chunks: Callable[[int], int]) -> Schedule:

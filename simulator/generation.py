@@ -105,7 +105,10 @@ class _Players:
 
     def _parted(self, ranks: Ints, where: NDArray[np.bool_] | None) -> list[_Group]:
         if where is None or not self._splits:
-            self._singles += [(rank, self._rounds(rank)) for rank in ranks.tolist()]
+            played = self._number
+            self._singles += [
+                (rank, islice(self._algorithm.rounds(rank, self._size), played, None)) for rank in ranks.tolist()
+            ]
             return []
         self._splits -= 1
         return [*self._started(ranks[where]), *self._started(ranks[~where])]
@@ -115,13 +118,11 @@ class _Players:
         if len(ranks) < _FEWEST:
             return self._parted(ranks, None)
         lanes = Lanes(ranks, int(ranks[0]), int(ranks[-1]))
-        return [_Group(ranks, lanes, self._rounds(cast("int", lanes)))]
 
-    def _rounds(self, rank: int) -> Iterator[Round]:
         def playing() -> Iterator[Round]:  # a generator, so that nothing is called before its first round is wanted
-            yield from self._algorithm.rounds(rank, self._size)
+            yield from self._algorithm.rounds(cast("int", lanes), self._size)
 
-        return islice(playing(), self._number, None)
+        return [_Group(ranks, lanes, islice(playing(), self._number, None))]
 
 
 def _understood(operations: Round, lanes: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectives.schedule import Recv, Round, Send, mirror
+from collectives.schedule import Recv, Round, Send, cyclic, mirror
 
 __all__ = ["allgather", "allreduce", "reduce_scatter"]
 
@@ -26,8 +26,8 @@ def allgather(rank: int, size: int) -> Iterator[Round]:
     distance = 1
     while distance < size:
         dest, source = (rank - distance) % size, (rank + distance) % size
-        blocks = range(min(distance, size - distance))
-        yield Send(dest, ((rank + i) % size for i in blocks)), Recv(source, ((source + i) % size for i in blocks))
+        blocks = min(distance, size - distance)
+        yield Send(dest, cyclic(rank, blocks, size)), Recv(source, cyclic(source, blocks, size))
         distance *= 2
 
 

@@ -54,7 +54,7 @@ def _reduce(tree: int) -> Schedule:
 
     def rounds(rank: int, size: int) -> Iterator[Round]:
         heard = _calendar(size)
-        children = [child for child in range(size) if parent(child, size, tree) == rank]
+        children = _children(size)[tree].get(rank, ())
         for moment in range(depth(size) - 1, -1, -1):
             yield (
                 *(Send(up, 0) for up in [parent(rank, size, tree)] if up is not None and heard[tree][rank] == moment),
@@ -89,6 +89,16 @@ def depth(size: int) -> int:
 
 
 @lru_cache(maxsize=64)
+def _children(size: int) -> tuple[dict[int | None, list[int]], dict[int | None, list[int]]]:
+    """For each tree the children of every rank that has any, in ascending order."""
+    children: tuple[dict[int | None, list[int]], dict[int | None, list[int]]] = ({}, {})
+    for tree in (0, 1):
+        for rank in range(size):
+            children[tree].setdefault(parent(rank, size, tree), []).append(rank)
+    return children
+
+
+@lru_cache(maxsize=64)
 def _calendar(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """For each tree the round in which each rank hears from its parent in a broadcast (-1 at the root).
 
@@ -97,9 +107,7 @@ def _calendar(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     parents = [[parent(rank, size, tree) for rank in range(size)] for tree in (0, 1)]
     edges = [(tree, rank) for tree in (0, 1) for rank in range(size) if parents[tree][rank] is not None]
-    children: dict[tuple[int, int | None], list[int]] = {}
-    for tree, rank in edges:
-        children.setdefault((tree, parents[tree][rank]), []).append(rank)
+    children = _children(size)
     colour: dict[tuple[int, int], int] = {}
     for edge in edges:
         pending = [] if edge in colour else [(edge, 0)]
@@ -108,7 +116,7 @@ def _calendar(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
             if (tree, rank) not in colour and parents[tree][rank] is not None:
                 colour[tree, rank] = hue
                 pending.append(((1 - tree, rank), 1 - hue))
-                pending += [((tree, sibling), 1 - hue) for sibling in children[tree, parents[tree][rank]]]
+                pending += [((tree, sibling), 1 - hue) for sibling in children[tree][parents[tree][rank]]]
 
     def heard(tree: int, rank: int) -> int:
         up = parents[tree][rank]
