@@ -1,24 +1,30 @@
 """The event engine: every rank works through its rounds, messages wait for processors, ports and shares of links.
 
-All state is flat arrays, so that the whole loop is compiled. Messages live in slots: one is taken when its round is
-loaded and given back when the message has been received, so memory follows what is under way. The loop stops with
-``HUNGRY`` when a rank needs rounds that are not loaded yet; the caller loads more and calls again.
+The loop stops with ``HUNGRY`` when a rank needs rounds that are not loaded yet; the caller loads more and calls again.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from simulator import fluid
+from simulator.world import (
+    AGENDA,
+    COMING,
+    DIRTY,
+    DONE_RANKS,
+    HUNGRY_RANKS,
+    LOADED,
+    STAYS,
+    TAKEN,
+    Records,
+    Rules,
+    World,
+)
 
-__all__ = [
-    "DONE", "HUNGRY", "LINK", "STUCK", "Agenda", "Log", "Ranks", "Slots", "Work", "advance", "grown_agenda", "grown_log",
-    "load", "log", "make", "put", "with_room",
-]  # fmt: skip
+__all__ = ["DONE", "HUNGRY", "LINK", "STUCK", "advance", "load", "put"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,632 +35,487 @@ DONE, HUNGRY, STUCK = 0, 1, 2
 _INJECTED, _POSTED, _ARRIVED = 1, 2, 4
 """What has happened to a message: its sender is through with it, its receiver is in the round, its bytes are there."""
 
-_ENTER, _READY, _SENT, _PORTS, _ARRIVE, _CPU, LINK = 0, 1, 2, 3, 4, 5, 6
+_ENTER, _READY, _SENT, _PORTS, _ARRIVE, _CPU, _CORE, LINK = range(8)
 """Kinds of events; the subject is a rank, a message's slot, or the number of a link change."""
 
 _FOLD, _COMPUTE, _IDLE = -1, -2, -3
-"""What a processor is busy with, beside a node: twice a slot for its sending, one more for its receiving."""
-
-_TAKEN, _LOADED = 0, 1
-
-
-class Slots(NamedTuple):
-    """Messages by slot; see ``pricing.Priced`` for the costs and ``timeline.Message`` for the moments."""
-
-    source: Ints
-    dest: Ints
-    round: Ints
-    phase: Ints
-    order: Ints
-    nbytes: Floats
-    send: Floats
-    receive: Floats
-    delay: Floats
-    ideal: Floats
-    fold: Floats
-    eager: Ints
-    route: Ints
-    state: Ints
-    injected: Floats
-    next_op: Ints
-    next_cpu: Ints
-    next_out: Ints
-    next_in: Ints
-    free: Ints
-    counters: Ints
-
-
-class Ranks(NamedTuple):
-    """Ranks: their lists of operations to come, what they wait for, their processor and their two ports."""
-
-    head: Ints
-    tail: Ints
-    round: Ints
-    phase: Ints
-    pending: Ints
-    hungry: Ints
-    folding: Floats
-    entered: Floats
-    received: Floats
-    left: Floats
-    cpu: Ints
-    cpu_head: Ints
-    cpu_tail: Ints
-    core: Ints
-    out_busy: Ints
-    in_busy: Ints
-    out_wait: Ints
-    in_wait: Ints
-    dirty: Ints
-    dirty_list: Ints
-    compute_at: Ints
-    counters: Ints
-
-
-class Agenda(NamedTuple):
-    """Events whose moment is known, as a heap by (time, order of coming); ``counters``: how many, how many ever."""
-
-    time: Floats
-    coming: Ints
-    kind: Ints
-    subject: Ints
-    counters: Ints
-
-
-class Log(NamedTuple):
-    """What is written down if wanted: moments of messages, shape (m, 6), and stays (rank, round; three moments)."""
-
-    messages: Floats
-    stay_of: Ints
-    stays: Floats
-    counters: Ints
-
-
-class Work(NamedTuple):
-    """What the caller gives: completion and release by (phase, rank), compute phases, routes, link changes.
-
-    ``compute_first``, of shape (size + 1,), ``compute_round`` and ``compute_seconds`` list each rank's phases in order.
-    ``handshake``: 1 if messages that are not eager ask first. ``gap``: seconds. ``on_links``: 1 if routes count.
-    """
-
-    completion: Floats
-    release: Floats
-    compute_first: Ints
-    compute_round: Ints
-    compute_seconds: Floats
-    route_first: Ints
-    route_links: Ints
-    change_link: Ints
-    change_capacity: Floats
-    handshake: int
-    gap: float
-    on_links: int
-
-
-def make(size: int, slots: int, cores: Ints) -> tuple[Slots, Ranks, Agenda]:
-    """Room for ``slots`` messages between ``size`` ranks; ``cores``: the link each processor's work takes, or -1."""
-    zeros, nothing = (lambda n: np.zeros(n, dtype=np.int64)), (lambda n: np.full(n, -1, dtype=np.int64))
-    table = Slots(
-        *(zeros(slots) for _ in range(5)), *(np.zeros(slots) for _ in range(6)), *(zeros(slots) for _ in range(3)),
-        np.zeros(slots), nothing(2 * slots), nothing(2 * slots), nothing(slots), nothing(slots),
-        np.arange(slots)[::-1].copy(), zeros(2),
-    )  # fmt: skip
-    ranks = Ranks(
-        head=nothing(size), tail=nothing(size), round=nothing(size), phase=zeros(size), pending=zeros(size),
-        hungry=np.ones(size, dtype=np.int64), folding=np.zeros(size), entered=np.zeros(size),
-        received=np.zeros(size), left=np.zeros(size), cpu=np.full(size, _IDLE), cpu_head=nothing(size),
-        cpu_tail=nothing(size), core=cores, out_busy=zeros(size), in_busy=zeros(size), out_wait=nothing(size),
-        in_wait=nothing(size), dirty=zeros(size), dirty_list=zeros(size), compute_at=zeros(size), counters=np.array([0, size, 0]),
-    )  # fmt: skip
-    return table, ranks, _agenda(2 * (slots + size) + 8)
-
-
-def _agenda(events: int) -> Agenda:
-    """Room for ``events`` events: two for each message under way and each rank, one for each link change."""
-    zeros = (lambda: np.zeros(events, dtype=np.int64))  # fmt: skip
-    return Agenda(np.zeros(events), zeros(), zeros(), zeros(), np.zeros(2, dtype=np.int64))
-
-
-def log(messages: int) -> Log:
-    """Room to write ``messages`` messages down; 0 writes nothing."""
-    return Log(
-        np.zeros((messages, 6)), np.zeros((2 * messages, 2), dtype=np.int64), np.zeros((2 * messages, 3)),
-        np.zeros(1, dtype=np.int64),
-    )  # fmt: skip
-
-
-def with_room(old: Slots, messages: int) -> Slots:
-    """The same slots, at least ``messages`` of them free."""
-    size, taken = len(old.free), int(old.counters[_TAKEN])
-    if taken + messages <= size:
-        return old
-    slots = max(taken + messages, 2 * size)
-    # Lists of nodes start with two for each slot, all others with one; the free slots come last in ``free``.
-    wider = [_longer(old_part, 2 * slots if len(old_part) == 2 * size else slots) for old_part in old]
-    wider[-2] = np.concatenate([np.arange(size, slots)[::-1], old.free])
-    wider[-1] = old.counters
-    return Slots(*wider)
-
-
-def grown_agenda(old: Agenda, events: int) -> Agenda:
-    """The same events with room for ``events``."""
-    return Agenda(*(_longer(part, events) for part in old[:-1]), old.counters)
-
-
-def grown_log(old: Log, messages: int) -> Log:
-    """Room to write ``messages`` more down."""
-    count = len(old.messages) + messages
-    return Log(
-        _longer(old.messages, count), _longer(old.stay_of, 2 * count), _longer(old.stays, 2 * count), old.counters
-    )
-
-
-def _longer(part: NDArray[np.generic], length: int) -> NDArray[np.generic]:
-    new = np.zeros((length, *part.shape[1:]), dtype=part.dtype)
-    new[: len(part)] = part
-    return new
+"""What a processor is busy with, beside a node (one end of a message)."""
 
 
 # --- the agenda ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def put(agenda: Agenda, time: float, kind: int, subject: int) -> None:
+@njit(cache=True, _nrt=False)
+def put(w: World, time: float, kind: int, subject: int) -> None:
     """An event at ``time``; there must be room."""
-    times, coming = agenda.time, agenda.coming
-    at, order = agenda.counters[0], agenda.counters[1]
-    agenda.counters[0] += 1
-    agenda.counters[1] += 1
+    agenda, at = w.agenda, w.count[AGENDA]
+    w.count[AGENDA] += 1
     while at:
         above = (at - 1) >> 1
-        if times[above] <= time:
+        if agenda[above].time <= time:
             break
-        _move(agenda, above, at)
+        agenda[at] = agenda[above]
         at = above
-    times[at], coming[at], agenda.kind[at], agenda.subject[at] = time, order, kind, subject
+    agenda[at].time, agenda[at].coming, agenda[at].kind, agenda[at].subject = time, w.count[COMING], kind, subject
+    w.count[COMING] += 1
 
 
-@njit(cache=True)
-def _move(agenda: Agenda, here: int, there: int) -> None:
-    agenda.time[there], agenda.coming[there] = agenda.time[here], agenda.coming[here]
-    agenda.kind[there], agenda.subject[there] = agenda.kind[here], agenda.subject[here]
+@njit(cache=True, _nrt=False)
+def _earlier(agenda: Records, one: int, other: int) -> bool:
+    a, b = agenda[one], agenda[other]
+    return a.time < b.time or (a.time == b.time and a.coming < b.coming)
 
 
-@njit(cache=True)
-def _before(agenda: Agenda, one: int, other: int) -> bool:
-    if agenda.time[one] != agenda.time[other]:
-        return agenda.time[one] < agenda.time[other]
-    return agenda.coming[one] < agenda.coming[other]
-
-
-@njit(cache=True)
-def _drop(agenda: Agenda) -> None:
+@njit(cache=True, _nrt=False)
+def _drop(w: World) -> None:
     """Take the first event away."""
-    last = agenda.counters[0] - 1
-    agenda.counters[0] = last
-    if not last:
-        return
-    time, coming, kind, subject = agenda.time[last], agenda.coming[last], agenda.kind[last], agenda.subject[last]
+    agenda, last = w.agenda, w.count[AGENDA] - 1
+    w.count[AGENDA] = last
     at = 0
     while True:
         below = 2 * at + 1
         if below >= last:
             break
-        if below + 1 < last and _before(agenda, below + 1, below):
+        if below + 1 < last and _earlier(agenda, below + 1, below):
             below += 1
-        if time < agenda.time[below] or (time == agenda.time[below] and coming < agenda.coming[below]):
+        if not _earlier(agenda, below, last):
             break
-        _move(agenda, below, at)
+        agenda[at] = agenda[below]
         at = below
-    agenda.time[at], agenda.coming[at], agenda.kind[at], agenda.subject[at] = time, coming, kind, subject
+    agenda[at] = agenda[last]
 
 
 # --- loading ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def load(
-    slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, ints: Ints, floats: Floats, order: int, phase: int,
-    more: int,
-) -> None:  # fmt: skip
+@njit(cache=True, _nrt=False)
+def load(w: World, rules: Rules, ints: Ints, floats: Floats, order: int, phase: int, more: bool) -> None:
     """Take the messages of some rounds in: ``ints`` of shape (5, m) and ``floats`` of shape (6, m), see the body.
 
     ``order`` is the number of the first message; ``more``: whether there will be further rounds.
     """
     for m in range(ints.shape[1]):
-        taken = slots.counters[_TAKEN]
-        slot = slots.free[len(slots.free) - 1 - taken]
-        slots.counters[_TAKEN] = taken + 1
-        slots.source[slot], slots.dest[slot], slots.round[slot] = ints[0, m], ints[1, m], ints[2, m]
-        slots.eager[slot], slots.route[slot] = ints[3, m], ints[4, m]
-        slots.nbytes[slot], slots.send[slot], slots.receive[slot] = floats[0, m], floats[1, m], floats[2, m]
-        slots.delay[slot], slots.ideal[slot], slots.fold[slot] = floats[3, m], floats[4, m], floats[5, m]
-        slots.phase[slot], slots.order[slot], slots.state[slot] = phase, order + m, 0
-        _append(slots, ranks, slots.source[slot], 2 * slot)
-        _append(slots, ranks, slots.dest[slot], 2 * slot + 1)
-    slots.counters[_LOADED] = 0 if more else 1
-    for rank in range(len(ranks.head)):
-        if ranks.hungry[rank]:
-            ranks.hungry[rank] = 0
-            ranks.counters[1] -= 1
-            _proceed(slots, ranks, agenda, work, rank)
+        slot = w.free[len(w.free) - 1 - w.count[TAKEN]]
+        w.count[TAKEN] += 1
+        message = w.slots[slot]
+        message.source, message.dest, message.round = ints[0, m], ints[1, m], ints[2, m]
+        message.eager, message.route = ints[3, m], ints[4, m]
+        message.nbytes, message.send, message.receive = floats[0, m], floats[1, m], floats[2, m]
+        message.delay, message.ideal, message.fold = floats[3, m], floats[4, m], floats[5, m]
+        message.phase, message.order, message.state = phase, order + m, 0
+        _append(w, message.source, 2 * slot)
+        _append(w, message.dest, 2 * slot + 1)
+    w.count[LOADED] = 0 if more else 1
+    for rank in range(len(w.ranks)):
+        if w.ranks[rank].hungry:
+            w.ranks[rank].hungry = 0
+            w.count[HUNGRY_RANKS] -= 1
+            _proceed(w, rank)
 
 
-@njit(cache=True)
-def _append(slots: Slots, ranks: Ranks, rank: int, node: int) -> None:
-    slots.next_op[node] = -1
-    if ranks.head[rank] < 0:
-        ranks.head[rank] = node
+@njit(cache=True, _nrt=False)
+def _append(w: World, rank: int, node: int) -> None:
+    me = w.ranks[rank]
+    w.nodes[node].next_op = -1
+    if me.head < 0:
+        me.head = node
     else:
-        slots.next_op[ranks.tail[rank]] = node
-    ranks.tail[rank] = node
+        w.nodes[me.tail].next_op = node
+    me.tail = node
 
 
 # --- ranks --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _proceed(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, rank: int) -> None:
+@njit(cache=True, _nrt=False)
+def _proceed(w: World, rank: int) -> None:
     """``rank`` has left a round: on to its next one, after compute phases and once that is released."""
-    node, now = ranks.head[rank], ranks.left[rank]
-    if node < 0 and not slots.counters[_LOADED]:
-        ranks.hungry[rank] = 1
-        ranks.counters[1] += 1
+    me = w.ranks[rank]
+    if me.head < 0 and not w.count[LOADED]:
+        me.hungry = 1
+        w.count[HUNGRY_RANKS] += 1
         return
-    seconds, at = 0.0, ranks.compute_at[rank]
-    while at < work.compute_first[rank + 1] and (node < 0 or work.compute_round[at] <= slots.round[node >> 1]):
-        seconds += work.compute_seconds[at]
-        at += 1
-    ranks.compute_at[rank] = at
+    seconds = 0.0
+    while me.compute < me.compute_end:
+        if me.head >= 0 and w.compute[me.compute].round > w.slots[me.head >> 1].round:
+            break
+        seconds += w.compute[me.compute].seconds
+        me.compute += 1
     if seconds > 0:
-        _start_cpu(ranks, agenda, rank, _COMPUTE, seconds, now)
+        me.working = seconds
+        _start_cpu(w, rank, _COMPUTE, seconds, me.left)
     else:
-        _release(slots, ranks, agenda, work, rank, now)
+        _release(w, rank, me.left)
 
 
-@njit(cache=True)
-def _release(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, rank: int, now: float) -> None:
-    node = ranks.head[rank]
-    if node < 0:
-        ranks.left[rank] = now
-        last = len(work.completion) - 1
-        work.completion[last, rank] = max(work.completion[last, rank], now)
-        ranks.counters[0] += 1
+@njit(cache=True, _nrt=False)
+def _release(w: World, rank: int, now: float) -> None:
+    me = w.ranks[rank]
+    if me.head < 0:
+        last = w.phases[len(w.phases) - 1, rank]
+        last.completion = max(last.completion, now)
+        w.count[DONE_RANKS] += 1
     else:
-        put(agenda, max(now, work.release[slots.phase[node >> 1], rank]), _ENTER, rank)
+        put(w, max(now, w.phases[w.slots[me.head >> 1].phase, rank].release), _ENTER, rank)
 
 
-@njit(cache=True)
-def _enter(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, rank: int, now: float) -> None:
-    node = ranks.head[rank]
-    number = slots.round[node >> 1]
-    ranks.round[rank], ranks.phase[rank] = number, slots.phase[node >> 1]
-    ranks.entered[rank], ranks.folding[rank], ranks.pending[rank] = now, 0.0, 1
-    while node >= 0 and slots.round[node >> 1] == number:
-        slot, after = node >> 1, slots.next_op[node]
-        ranks.head[rank] = after
-        ranks.pending[rank] += 1
+@njit(cache=True, _nrt=False)
+def _enter(w: World, rules: Rules, rank: int, now: float) -> None:
+    me = w.ranks[rank]
+    node = me.head
+    number = w.slots[node >> 1].round
+    me.round, me.phase, me.entered, me.folding = number, w.slots[node >> 1].phase, now, 0.0
+    me.pending = 1  # itself, so that the round cannot end before all of it has been looked at
+    while node >= 0 and w.slots[node >> 1].round == number:
+        slot, message, after = node >> 1, w.slots[node >> 1], w.nodes[node].next_op
+        me.head = after
+        me.pending += 1
         if node & 1:
-            slots.state[slot] |= _POSTED
-            if slots.state[slot] & _ARRIVED:
-                _deliver(slots, ranks, agenda, work, log, slot, now)
-            elif slots.state[slot] & _INJECTED and not slots.eager[slot]:
-                _both_there(slots, ranks, agenda, work, log, slot, now)
-        elif slots.send[slot] > 0:
-            _queue_cpu(slots, ranks, agenda, rank, node, slots.send[slot], now)
+            message.state |= _POSTED
+            if message.state & _ARRIVED:
+                _deliver(w, slot, now)
+            elif message.state & _INJECTED and not message.eager:
+                _both_there(w, rules, slot, now)
+        elif message.send > 0:
+            _queue_cpu(w, rank, node, now)
         else:
-            _injected(slots, ranks, agenda, work, log, slot, now)
+            _injected(w, rules, slot, now)
         node = after
-    _completed(slots, ranks, agenda, work, log, rank, now)
+    _completed(w, rank, now)
 
 
-@njit(cache=True)
-def _completed(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, rank: int, now: float) -> None:
+@njit(cache=True, _nrt=False)
+def _completed(w: World, rank: int, now: float) -> None:
     """One operation of the rank's round is complete; after the last one it folds."""
-    ranks.pending[rank] -= 1
-    if ranks.pending[rank]:
+    me = w.ranks[rank]
+    me.pending -= 1
+    if me.pending:
         return
-    ranks.received[rank] = now
-    if ranks.folding[rank] > 0:
-        _start_cpu(ranks, agenda, rank, _FOLD, ranks.folding[rank], now)
+    me.received = now
+    if me.folding > 0:
+        me.working = me.folding
+        _start_cpu(w, rank, _FOLD, me.folding, now)
     else:
-        _leave(slots, ranks, agenda, work, log, rank, now)
+        _leave(w, rank, now)
 
 
-@njit(cache=True)
-def _leave(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, rank: int, now: float) -> None:
-    ranks.left[rank] = now
-    work.completion[ranks.phase[rank], rank] = now
-    if len(log.stays):
-        at = log.counters[0]
-        log.counters[0] += 1
-        log.stay_of[at, 0], log.stay_of[at, 1] = rank, ranks.round[rank]
-        log.stays[at, 0], log.stays[at, 1], log.stays[at, 2] = ranks.entered[rank], ranks.received[rank], now
-    _proceed(slots, ranks, agenda, work, rank)
+@njit(cache=True, _nrt=False)
+def _leave(w: World, rank: int, now: float) -> None:
+    me = w.ranks[rank]
+    me.left = now
+    w.phases[me.phase, rank].completion = now
+    if len(w.stays):
+        stay = w.stays[w.count[STAYS]]
+        w.count[STAYS] += 1
+        stay.rank, stay.round, stay.entered, stay.received, stay.left = rank, me.round, me.entered, me.received, now
+    _proceed(w, rank)
 
 
 # --- processors ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _queue_cpu(slots: Slots, ranks: Ranks, agenda: Agenda, rank: int, node: int, seconds: float, now: float) -> None:
-    if ranks.cpu[rank] == _IDLE:
-        _start_cpu(ranks, agenda, rank, node, seconds, now)
+@njit(cache=True, _nrt=False)
+def _queue_cpu(w: World, rank: int, node: int, now: float) -> None:
+    """The processor of ``rank`` is to send or receive one message, after what it is at."""
+    me = w.ranks[rank]
+    if me.cpu == _IDLE:
+        _start_node(w, rank, node, now)
         return
-    slots.next_cpu[node] = -1
-    if ranks.cpu_head[rank] < 0:
-        ranks.cpu_head[rank] = node
+    w.nodes[node].next_cpu = -1
+    if me.cpu_head < 0:
+        me.cpu_head = node
     else:
-        slots.next_cpu[ranks.cpu_tail[rank]] = node
-    ranks.cpu_tail[rank] = node
+        w.nodes[me.cpu_tail].next_cpu = node
+    me.cpu_tail = node
 
 
-@njit(cache=True)
-def _start_cpu(ranks: Ranks, agenda: Agenda, rank: int, what: int, seconds: float, now: float) -> None:
-    ranks.cpu[rank] = what
-    if ranks.core[rank] < 0:
-        put(agenda, now + seconds, _CPU, rank)
+@njit(cache=True, _nrt=False)
+def _start_node(w: World, rank: int, node: int, now: float) -> None:
+    seconds = w.slots[node >> 1].receive if node & 1 else w.slots[node >> 1].send
+    w.ranks[rank].working = seconds
+    _start_cpu(w, rank, node, seconds, now)
+
+
+@njit(cache=True, _nrt=False)
+def _start_cpu(w: World, rank: int, what: int, seconds: float, now: float) -> None:
+    me = w.ranks[rank]
+    me.cpu = what
+    if me.core < 0:
+        put(w, now + seconds, _CPU, rank)
     else:
-        put(agenda, now, _CPU, -1 - rank)  # cores are shared: the main loop makes it a flow
-        ranks.folding[rank] = seconds if what < 0 else ranks.folding[rank]
+        put(w, now, _CORE, rank)  # cores are shared: from there on it is a flow
 
 
-@njit(cache=True)
-def _cpu_done(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, rank: int, now: float) -> None:
-    what, ranks.cpu[rank] = ranks.cpu[rank], _IDLE
+@njit(cache=True, _nrt=False)
+def _cpu_done(w: World, rules: Rules, rank: int, now: float) -> None:
+    me = w.ranks[rank]
+    what, me.cpu = me.cpu, _IDLE
     if what == _FOLD:
-        _leave(slots, ranks, agenda, work, log, rank, now)
-        return
-    if what == _COMPUTE:
-        _release(slots, ranks, agenda, work, rank, now)
-        return
-    node = ranks.cpu_head[rank]
-    if node >= 0:
-        ranks.cpu_head[rank] = slots.next_cpu[node]
-        slot = node >> 1
-        _start_cpu(ranks, agenda, rank, node, slots.receive[slot] if node & 1 else slots.send[slot], now)
-    if what & 1:
-        _received(slots, ranks, agenda, work, log, what >> 1, now)
+        _leave(w, rank, now)
+    elif what == _COMPUTE:
+        _release(w, rank, now)
     else:
-        _injected(slots, ranks, agenda, work, log, what >> 1, now)
+        node = me.cpu_head
+        if node >= 0:
+            me.cpu_head = w.nodes[node].next_cpu
+            _start_node(w, rank, node, now)
+        if what & 1:
+            _received(w, what >> 1, now)
+        else:
+            _injected(w, rules, what >> 1, now)
 
 
 # --- messages -----------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _injected(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
-    slots.state[slot] |= _INJECTED
-    slots.injected[slot] = now
-    if slots.eager[slot]:
-        _ready(slots, ranks, log, slot, now)
-        _completed(slots, ranks, agenda, work, log, slots.source[slot], now)
-    elif slots.state[slot] & _POSTED:
-        _both_there(slots, ranks, agenda, work, log, slot, now)
+@njit(cache=True, _nrt=False)
+def _injected(w: World, rules: Rules, slot: int, now: float) -> None:
+    message = w.slots[slot]
+    message.state |= _INJECTED
+    message.injected = now
+    if message.eager:
+        _ready(w, slot, now)
+        _completed(w, message.source, now)
+    elif message.state & _POSTED:
+        _both_there(w, rules, slot, now)
 
 
-@njit(cache=True)
-def _both_there(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
+@njit(cache=True, _nrt=False)
+def _both_there(w: World, rules: Rules, slot: int, now: float) -> None:
     """A message that is not eager has its sender and its receiver; with a handshake they now agree."""
-    if work.handshake:
-        asked = slots.injected[slot] + slots.delay[slot]
-        put(agenda, max(asked, now) + slots.delay[slot], _READY, slot)
+    message = w.slots[slot]
+    if rules.handshake:
+        put(w, max(message.injected + message.delay, now) + message.delay, _READY, slot)
     else:
-        _ready(slots, ranks, log, slot, now)
+        _ready(w, slot, now)
 
 
-@njit(cache=True)
-def _ready(slots: Slots, ranks: Ranks, log: Log, slot: int, now: float) -> None:
+@njit(cache=True, _nrt=False)
+def _ready(w: World, slot: int, now: float) -> None:
     """Into the queues of both its ports, in order of the schedule."""
-    source, dest, order = slots.source[slot], slots.dest[slot], slots.order[slot]
-    if len(log.messages):
-        log.messages[order, 0], log.messages[order, 1] = slots.injected[slot], now
-    _insert(ranks.out_wait, slots.next_out, slots.order, source, slot)
-    _insert(ranks.in_wait, slots.next_in, slots.order, dest, slot)
-    _mark(ranks, source)
-
-
-@njit(cache=True)
-def _insert(heads: Ints, after: Ints, order: Ints, rank: int, slot: int) -> None:
-    at, last = heads[rank], -1
-    while at >= 0 and order[at] < order[slot]:
-        at, last = after[at], at
-    after[slot] = at
+    message = w.slots[slot]
+    if len(w.moments):
+        w.moments[message.order, 0], w.moments[message.order, 1] = message.injected, now
+    sender, receiver = w.ranks[message.source], w.ranks[message.dest]
+    at, last = sender.out_wait, -1
+    while at >= 0 and w.slots[at].order < message.order:
+        at, last = w.slots[at].next_out, at
+    message.next_out = at
     if last < 0:
-        heads[rank] = slot
+        sender.out_wait = slot
     else:
-        after[last] = slot
+        w.slots[last].next_out = slot
+    at, last = receiver.in_wait, -1
+    while at >= 0 and w.slots[at].order < message.order:
+        at, last = w.slots[at].next_in, at
+    message.next_in = at
+    if last < 0:
+        receiver.in_wait = slot
+    else:
+        w.slots[last].next_in = slot
+    _look_at(w, message.source)
 
 
-@njit(cache=True)
-def _remove(heads: Ints, after: Ints, rank: int, slot: int) -> None:
-    if heads[rank] == slot:
-        heads[rank] = after[slot]
-        return
-    at = heads[rank]
-    while after[at] != slot:
-        at = after[at]
-    after[at] = after[slot]
-
-
-@njit(cache=True)
-def _mark(ranks: Ranks, rank: int) -> None:
+@njit(cache=True, _nrt=False)
+def _look_at(w: World, rank: int) -> None:
     """A port of ``rank`` may have something to do."""
-    if not ranks.dirty[rank]:
-        ranks.dirty[rank] = 1
-        ranks.dirty_list[ranks.counters[2]] = rank
-        ranks.counters[2] += 1
+    if not w.ranks[rank].dirty:
+        w.ranks[rank].dirty = 1
+        w.dirty[w.count[DIRTY]] = rank
+        w.count[DIRTY] += 1
 
 
-@njit(cache=True)
-def _start(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, flows: fluid.State, now: float) -> None:
+@njit(cache=True, _nrt=False)
+def _start(w: World, flows: fluid.State, rules: Rules, now: float) -> None:
     """Whenever ports are free, the first messages in order that can go go."""
-    count = 0
-    for at in range(ranks.counters[2]):
-        rank = ranks.dirty_list[at]
-        slot = ranks.out_wait[rank]
-        while slot >= 0 and not ranks.out_busy[rank]:
-            count += 1 - ranks.in_busy[slots.dest[slot]]
-            slot = slots.next_out[slot]
-        slot = ranks.in_wait[rank]
-        while slot >= 0 and not ranks.in_busy[rank]:
-            count += 1 - ranks.out_busy[slots.source[slot]]
-            slot = slots.next_in[slot]
-    candidates, orders = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
-    count = 0
-    for at in range(ranks.counters[2]):
-        rank = ranks.dirty_list[at]
-        ranks.dirty[rank] = 0
-        slot = ranks.out_wait[rank]
-        while slot >= 0 and not ranks.out_busy[rank]:
-            if not ranks.in_busy[slots.dest[slot]]:
-                candidates[count], orders[count] = slot, slots.order[slot]
-                count += 1
-            slot = slots.next_out[slot]
-        slot = ranks.in_wait[rank]
-        while slot >= 0 and not ranks.in_busy[rank]:
-            if not ranks.out_busy[slots.source[slot]]:
-                candidates[count], orders[count] = slot, slots.order[slot]
-                count += 1
-            slot = slots.next_in[slot]
-    ranks.counters[2] = 0
+    found = 0
+    for at in range(w.count[DIRTY]):
+        me = w.ranks[w.dirty[at]]
+        me.dirty = 0
+        slot = me.out_wait if not me.out_busy else -1
+        while slot >= 0:
+            if not w.ranks[w.slots[slot].dest].in_busy:
+                w.waiting[found] = slot
+                found += 1
+            slot = w.slots[slot].next_out
+        slot = me.in_wait if not me.in_busy else -1
+        while slot >= 0:
+            if not w.ranks[w.slots[slot].source].out_busy:
+                w.waiting[found] = slot
+                found += 1
+            slot = w.slots[slot].next_in
+    w.count[DIRTY] = 0
+    _sort(w, found)
     last = -1
-    for at in np.argsort(orders):
-        slot = candidates[at]
-        if slot != last and not ranks.out_busy[slots.source[slot]] and not ranks.in_busy[slots.dest[slot]]:
-            _go(slots, ranks, agenda, work, log, flows, slot, now)
+    for at in range(found):
+        slot = w.waiting[at]
+        message = w.slots[slot]
+        if slot != last and not w.ranks[message.source].out_busy and not w.ranks[message.dest].in_busy:
+            _go(w, flows, rules, slot, now)
         last = slot
 
 
-@njit(cache=True)
-def _go(
-    slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, flows: fluid.State, slot: int, now: float
-) -> None:
-    source, dest, ideal = slots.source[slot], slots.dest[slot], slots.ideal[slot]
-    _remove(ranks.out_wait, slots.next_out, source, slot)
-    _remove(ranks.in_wait, slots.next_in, dest, slot)
-    if len(log.messages):
-        log.messages[slots.order[slot], 2] = now
-    if ideal <= 0:
-        _sent(slots, ranks, agenda, work, log, slot, now)
+@njit(cache=True, _nrt=False)
+def _sort(w: World, count: int) -> None:
+    """The first ``count`` of those waiting by order of the schedule (Shell's sort: they nearly are)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap:
+        for end in range(gap, count):
+            slot, at = w.waiting[end], end
+            while at >= gap and w.slots[w.waiting[at - gap]].order > w.slots[slot].order:
+                w.waiting[at] = w.waiting[at - gap]
+                at -= gap
+            w.waiting[at] = slot
+        gap //= 3
+
+
+@njit(cache=True, _nrt=False)
+def _go(w: World, flows: fluid.State, rules: Rules, slot: int, now: float) -> None:
+    """A message takes its ports."""
+    message = w.slots[slot]
+    sender, receiver = w.ranks[message.source], w.ranks[message.dest]
+    if sender.out_wait == slot:
+        sender.out_wait = message.next_out
+    else:
+        at = sender.out_wait
+        while w.slots[at].next_out != slot:
+            at = w.slots[at].next_out
+        w.slots[at].next_out = message.next_out
+    if receiver.in_wait == slot:
+        receiver.in_wait = message.next_in
+    else:
+        at = receiver.in_wait
+        while w.slots[at].next_in != slot:
+            at = w.slots[at].next_in
+        w.slots[at].next_in = message.next_in
+    if len(w.moments):
+        w.moments[message.order, 2] = now
+    if message.ideal <= 0:
+        _sent(w, rules, slot, now)
         return
-    ranks.out_busy[source] = ranks.in_busy[dest] = 1
-    if work.on_links:
-        route = slots.route[slot]
-        links = work.route_links[work.route_first[route] : work.route_first[route + 1]]
-        fluid.begin(flows, links, slots.nbytes[slot], slots.nbytes[slot] / ideal, slot, now)
+    sender.out_busy = receiver.in_busy = 1
+    if rules.on_links:
+        lo, hi = w.route_first[message.route], w.route_first[message.route + 1]
+        fluid.begin(flows, w.route_links, lo, hi, message.nbytes, message.nbytes / message.ideal, slot, now)
     else:
-        put(agenda, now + ideal, _SENT, slot)
+        put(w, now + message.ideal, _SENT, slot)
 
 
-@njit(cache=True)
-def _sent(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
+@njit(cache=True, _nrt=False)
+def _sent(w: World, rules: Rules, slot: int, now: float) -> None:
     """All bytes are out; the ports are free again, with a gap a little later."""
-    source, dest = slots.source[slot], slots.dest[slot]
-    if len(log.messages):
-        log.messages[slots.order[slot], 3] = now
-    put(agenda, now + slots.delay[slot], _ARRIVE, slot)
-    if work.gap > 0:
-        ranks.out_busy[source] = ranks.in_busy[dest] = 1
-        put(agenda, now + work.gap, _PORTS, source * len(ranks.head) + dest)
+    message = w.slots[slot]
+    if len(w.moments):
+        w.moments[message.order, 3] = now
+    put(w, now + message.delay, _ARRIVE, slot)
+    if rules.gap > 0:
+        w.ranks[message.source].out_busy = w.ranks[message.dest].in_busy = 1
+        put(w, now + rules.gap, _PORTS, message.source * len(w.ranks) + message.dest)
     else:
-        _free_ports(ranks, source, dest)
+        _free_ports(w, message.source, message.dest)
 
 
-@njit(cache=True)
-def _free_ports(ranks: Ranks, source: int, dest: int) -> None:
-    ranks.out_busy[source] = ranks.in_busy[dest] = 0
-    _mark(ranks, source)
-    _mark(ranks, dest)
+@njit(cache=True, _nrt=False)
+def _free_ports(w: World, source: int, dest: int) -> None:
+    sender, receiver = w.ranks[source], w.ranks[dest]
+    sender.out_busy = receiver.in_busy = 0
+    if sender.out_wait >= 0:
+        _look_at(w, source)
+    if receiver.in_wait >= 0:
+        _look_at(w, dest)
 
 
-@njit(cache=True)
-def _arrive(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
-    slots.state[slot] |= _ARRIVED
-    if len(log.messages):
-        log.messages[slots.order[slot], 4] = now
-    if not slots.eager[slot]:
-        _completed(slots, ranks, agenda, work, log, slots.source[slot], now)
-    if slots.state[slot] & _POSTED:
-        _deliver(slots, ranks, agenda, work, log, slot, now)
+@njit(cache=True, _nrt=False)
+def _arrive(w: World, slot: int, now: float) -> None:
+    message = w.slots[slot]
+    message.state |= _ARRIVED
+    if len(w.moments):
+        w.moments[message.order, 4] = now
+    if not message.eager:
+        _completed(w, message.source, now)
+    if message.state & _POSTED:
+        _deliver(w, slot, now)
 
 
-@njit(cache=True)
-def _deliver(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
-    if slots.receive[slot] > 0:
-        _queue_cpu(slots, ranks, agenda, slots.dest[slot], 2 * slot + 1, slots.receive[slot], now)
+@njit(cache=True, _nrt=False)
+def _deliver(w: World, slot: int, now: float) -> None:
+    message = w.slots[slot]
+    if message.receive > 0:
+        _queue_cpu(w, message.dest, 2 * slot + 1, now)
     else:
-        _received(slots, ranks, agenda, work, log, slot, now)
+        _received(w, slot, now)
 
 
-@njit(cache=True)
-def _received(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, slot: int, now: float) -> None:
-    dest = slots.dest[slot]
-    if len(log.messages):
-        log.messages[slots.order[slot], 5] = now
-    ranks.folding[dest] += slots.fold[slot]
-    slots.counters[_TAKEN] -= 1
-    slots.free[len(slots.free) - 1 - slots.counters[_TAKEN]] = slot
-    _completed(slots, ranks, agenda, work, log, dest, now)
+@njit(cache=True, _nrt=False)
+def _received(w: World, slot: int, now: float) -> None:
+    message = w.slots[slot]
+    if len(w.moments):
+        w.moments[message.order, 5] = now
+    w.ranks[message.dest].folding += message.fold
+    w.count[TAKEN] -= 1
+    w.free[len(w.free) - 1 - w.count[TAKEN]] = slot
+    _completed(w, message.dest, now)
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _happen(
-    slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, flows: fluid.State, kind: int, subject: int,
-    now: float,
-) -> None:  # fmt: skip
+@njit(cache=True, _nrt=False)
+def _happen(w: World, flows: fluid.State, rules: Rules, kind: int, subject: int, now: float) -> None:
     if kind == _ARRIVE:
-        _arrive(slots, ranks, agenda, work, log, subject, now)
+        _arrive(w, subject, now)
     elif kind == _ENTER:
-        _enter(slots, ranks, agenda, work, log, subject, now)
+        _enter(w, rules, subject, now)
     elif kind == _SENT:
-        _sent(slots, ranks, agenda, work, log, subject, now)
-    elif kind == _CPU and subject >= 0:
-        _cpu_done(slots, ranks, agenda, work, log, subject, now)
+        _sent(w, rules, subject, now)
     elif kind == _CPU:
-        rank = -1 - subject
-        what = ranks.cpu[rank]
-        seconds = ranks.folding[rank] if what < 0 else slots.receive[what >> 1] if what & 1 else slots.send[what >> 1]
-        fluid.begin(flows, ranks.core[rank : rank + 1], seconds, 1.0, -1 - rank, now)
+        _cpu_done(w, rules, subject, now)
+    elif kind == _CORE:
+        w.waiting[0] = w.ranks[subject].core
+        fluid.begin(flows, w.waiting, 0, 1, w.ranks[subject].working, 1.0, -1 - subject, now)
     elif kind == _READY:
-        _ready(slots, ranks, log, subject, now)
+        _ready(w, subject, now)
     elif kind == _PORTS:
-        _free_ports(ranks, subject // len(ranks.head), subject % len(ranks.head))
+        _free_ports(w, subject // len(w.ranks), subject % len(w.ranks))
     else:
-        fluid.change(flows, work.change_link[subject], work.change_capacity[subject])
+        fluid.change(flows, w.changes[subject].link, w.changes[subject].capacity)
 
 
-@njit(cache=True)
-def advance(slots: Slots, ranks: Ranks, agenda: Agenda, work: Work, log: Log, flows: fluid.State) -> int:
+@njit(cache=True, _nrt=False)
+def _due(w: World, flows: fluid.State, rules: Rules, now: float) -> float:
+    """All that happens at ``now``, and what follows from it at once; the moment of the last of it."""
+    due = now * (1 + fluid.SAME)
+    while True:
+        if w.count[AGENDA] and w.agenda[0].time <= due:
+            now = max(now, w.agenda[0].time)
+            kind, subject = w.agenda[0].kind, w.agenda[0].subject
+            _drop(w)
+            _happen(w, flows, rules, kind, subject, now)
+            continue
+        flow = fluid.finish_due(flows, now)
+        if flow < 0:
+            return now
+        owner = fluid.stop(flows, flow, now)
+        if owner >= 0:
+            _sent(w, rules, owner, now)
+        else:
+            _cpu_done(w, rules, -1 - owner, now)
+
+
+@njit(cache=True, _nrt=False)
+def advance(w: World, flows: fluid.State, rules: Rules) -> int:
     """Let time run until all ranks are done, or one needs rounds that are not loaded, or nothing can happen."""
     while True:
-        if ranks.counters[1]:
+        if w.count[HUNGRY_RANKS]:
             return HUNGRY
-        if ranks.counters[0] == len(ranks.head):
+        if w.count[DONE_RANKS] == len(w.ranks):
             return DONE
-        now = min(agenda.time[0] if agenda.counters[0] else np.inf, fluid.next_finish(flows))
+        now = min(w.agenda[0].time if w.count[AGENDA] else np.inf, fluid.next_finish(flows))
         if now == np.inf:
             return STUCK
-        due = now * (1 + fluid.SAME)
-        while True:
-            if agenda.counters[0] and agenda.time[0] <= due:
-                now = max(now, agenda.time[0])
-                kind, subject = agenda.kind[0], agenda.subject[0]
-                _drop(agenda)
-                _happen(slots, ranks, agenda, work, log, flows, kind, subject, now)
-                continue
-            flow = fluid.finish_due(flows, now)
-            if flow < 0:
-                break
-            owner = flows.owner[flow]
-            fluid.stop(flows, flow, now)
-            if owner >= 0:
-                _sent(slots, ranks, agenda, work, log, owner, now)
-            else:
-                _cpu_done(slots, ranks, agenda, work, log, -1 - owner, now)
-        if ranks.counters[2]:
-            _start(slots, ranks, agenda, work, log, flows, now)
+        now = _due(w, flows, rules, now)
+        if w.count[DIRTY]:
+            _start(w, flows, rules, now)
         fluid.settle(flows, now)

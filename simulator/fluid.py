@@ -16,52 +16,42 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Flows", "State", "begin", "change", "finish_due", "make", "next_finish", "settle", "stop"]
+__all__ = ["SAME", "Flows", "State", "begin", "change", "finish_due", "grown", "make", "next_finish", "settle", "stop"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Records = NDArray[np.void]
 
 SAME = 1e-12
 """Moments and rates that differ by less than this share are one, so that rounding never decides."""
 
-_LIVE, _QUEUED, _TOUCHED_LINKS, _TOUCHED_FLOWS = 0, 1, 2, 3
+_LIVE, _LINKS, _FLOWS = range(3)
+"""Places in ``State.count``: live flows, and how many links and flows wait to be settled."""
+
+
+def _record(ints: str, floats: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in ints.split()] + [(name, np.float64) for name in floats.split()])
+
+
+_LINK = _record("count head waits listed open", "capacity left moved")
+_FLOW = _record("owner hops heap place free waits listed", "remaining rate cap since finish")
+_ENTRY = _record("link after before", "")
 
 
 class State(NamedTuple):
-    """All flows at one moment, as arrays for compiled code; a flow is an index below ``len(remaining)``.
+    """All flows at one moment, as records for compiled code; a flow is an index below ``len(flow)``.
 
-    By link: ``capacity`` (bytes/s), ``count`` (flows on it), ``head`` (first entry of its list of flows), ``moved``
-    (bytes so far). By flow: ``remaining`` (bytes) as of moment ``since``, ``rate``, ``cap`` (bytes/s), ``finish`` (s),
-    ``owner`` (whatever the caller wants to find again), ``hops``. ``links[f, h]`` is the h-th link of flow f, and
-    ``after``/``before`` chain the entries ``f * H + h`` of one link. ``heap`` orders live flows by ``finish``;
-    ``place`` is where each stands in it. ``used``, of shape (links, bins) or (links, 0), receives the bytes
-    that each link carries in each span of ``width[0]`` seconds. The rest is room to work in.
+    ``link``: ``capacity`` (bytes/s), ``count`` of flows on it, ``head`` of their chain, ``moved`` (bytes so far).
+    ``flow``: ``remaining`` bytes as of moment ``since``, ``rate`` and ``cap`` (bytes/s), ``finish`` (s), ``owner``
+    (whatever the caller wants to find again), ``place`` in the heap by finish that the column ``heap`` holds.
+    ``entry[f, h]``: the h-th link of flow f; ``after`` and ``before`` chain all entries of a link by flat index.
+    ``used``, of shape (links, bins or 0), receives the bytes that a link carries in each span of ``width[0]`` seconds.
     """
 
-    capacity: Floats
+    link: Records
+    flow: Records
+    entry: Records
     count: Ints
-    head: Ints
-    moved: Floats
-    remaining: Floats
-    rate: Floats
-    cap: Floats
-    since: Floats
-    finish: Floats
-    owner: Ints
-    hops: Ints
-    links: Ints
-    after: Ints
-    before: Ints
-    heap: Ints
-    place: Ints
-    free: Ints
-    counters: Ints
-    link_mark: Ints
-    flow_mark: Ints
-    link_list: Ints
-    flow_list: Ints
-    left: Floats
-    open_count: Ints
     used: Floats
     width: Floats
 
@@ -71,266 +61,280 @@ def make(capacity: Floats, flows: int, hops: int, bins: int = 0, width: float = 
 
     With ``bins``, what each link carries is counted in as many spans of ``width`` seconds.
     """
-    links, hops = len(capacity), max(1, hops)
-    zeros, nothing = (lambda n: np.zeros(n, dtype=np.int64)), (lambda n: np.full(n, -1, dtype=np.int64))
-    return State(
-        capacity=np.array(capacity, dtype=np.float64),
-        count=zeros(links), head=nothing(links), moved=np.zeros(links),
-        remaining=np.zeros(flows), rate=np.zeros(flows), cap=np.zeros(flows), since=np.zeros(flows),
-        finish=np.full(flows, np.inf), owner=nothing(flows), hops=zeros(flows),
-        links=np.zeros((flows, hops), dtype=np.int64), after=nothing(flows * hops), before=nothing(flows * hops),
-        heap=zeros(flows), place=nothing(flows), free=np.arange(flows)[::-1].copy(), counters=zeros(4),
-        link_mark=zeros(links), flow_mark=zeros(flows), link_list=zeros(links), flow_list=zeros(flows),
-        left=np.zeros(links), open_count=zeros(links), used=np.zeros((links, bins)), width=np.array([width]),
-    )  # fmt: skip
+    link, flow = np.zeros(len(capacity), dtype=_LINK), np.zeros(flows, dtype=_FLOW)
+    link["capacity"], link["head"] = capacity, -1
+    flow["owner"], flow["place"], flow["free"] = -1, -1, np.arange(flows)[::-1]
+    entry = np.zeros((flows, max(1, hops)), dtype=_ENTRY)
+    return State(link, flow, entry, np.zeros(3, dtype=np.int64), np.zeros((len(link), bins)), np.array([width]))
 
 
-@njit(cache=True)
+def grown(old: State, flows: int, hops: int) -> State:
+    """The same flows with room for ``flows`` of ``hops`` links."""
+    size, width = old.entry.shape
+    new = make(old.link["capacity"], flows, hops)
+    new.flow[:size] = old.flow
+    new.flow["free"] = np.concatenate([np.arange(size, flows)[::-1], old.flow["free"]])
+    new.entry[:size, :width] = old.entry
+    old_of = old.entry.reshape(-1)
+    for name in ("after", "before"):
+        at = old_of[name].reshape(size, width)
+        new.entry[name][:size, :width] = np.where(at < 0, at, at // width * hops + at % width)
+    link = old.link.copy()
+    link["head"] = np.where(link["head"] < 0, -1, link["head"] // width * hops + link["head"] % width)
+    return State(link, new.flow, new.entry, old.count, old.used, old.width)
+
+
+# --- the heap of live flows by their end --------------------------------------------------------------------------
+
+
+@njit(cache=True, _nrt=False)
 def _up(state: State, at: int) -> None:
-    heap, place, finish = state.heap, state.place, state.finish
-    flow = heap[at]
+    flows = state.flow
+    flow = flows[at].heap
     while at:
         above = (at - 1) >> 1
-        if finish[heap[above]] <= finish[flow]:
+        if flows[flows[above].heap].finish <= flows[flow].finish:
             break
-        heap[at] = heap[above]
-        place[heap[at]] = at
+        flows[at].heap = flows[above].heap
+        flows[flows[at].heap].place = at
         at = above
-    heap[at] = flow
-    place[flow] = at
+    flows[at].heap = flow
+    flows[flow].place = at
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _down(state: State, at: int) -> None:
-    heap, place, finish, live = state.heap, state.place, state.finish, state.counters[_LIVE]
-    flow = heap[at]
+    flows, live = state.flow, state.count[_LIVE]
+    flow = flows[at].heap
     while True:
         below = 2 * at + 1
         if below >= live:
             break
-        if below + 1 < live and finish[heap[below + 1]] < finish[heap[below]]:
+        if below + 1 < live and flows[flows[below + 1].heap].finish < flows[flows[below].heap].finish:
             below += 1
-        if finish[flow] <= finish[heap[below]]:
+        if flows[flow].finish <= flows[flows[below].heap].finish:
             break
-        heap[at] = heap[below]
-        place[heap[at]] = at
+        flows[at].heap = flows[below].heap
+        flows[flows[at].heap].place = at
         at = below
-    heap[at] = flow
-    place[flow] = at
+    flows[at].heap = flow
+    flows[flow].place = at
 
 
-@njit(cache=True)
+# --- flows --------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, _nrt=False)
 def _reschedule(state: State, flow: int, rate: float, now: float) -> None:
     """From ``now`` on ``flow`` moves at ``rate``."""
     _catch_up(state, flow, now)
-    state.rate[flow] = rate
-    state.finish[flow] = now + state.remaining[flow] / rate if rate > 0 else np.inf
-    _up(state, state.place[flow])
-    _down(state, state.place[flow])
+    mine = state.flow[flow]
+    mine.rate = rate
+    mine.finish = now + mine.remaining / rate if rate > 0 else np.inf
+    _up(state, mine.place)
+    _down(state, mine.place)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _catch_up(state: State, flow: int, now: float) -> None:
     """Book what ``flow`` has moved since its rate was last looked at."""
-    moved = state.rate[flow] * (now - state.since[flow])
+    mine = state.flow[flow]
+    moved = mine.rate * (now - mine.since)
     if moved > 0:
-        state.remaining[flow] = max(0.0, state.remaining[flow] - moved)
-        for hop in range(state.hops[flow]):
-            state.moved[state.links[flow, hop]] += moved
+        mine.remaining = max(0.0, mine.remaining - moved)
+        for hop in range(mine.hops):
+            state.link[state.entry[flow, hop].link].moved += moved
         if state.used.shape[1]:
             _book(state, flow, now)
-    state.since[flow] = now
+    mine.since = now
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _book(state: State, flow: int, now: float) -> None:
     """Spread what ``flow`` moved since it was last looked at over the spans of time in which it did."""
-    width, bins, since, rate = state.width[0], state.used.shape[1], state.since[flow], state.rate[flow]
-    for number in range(min(int(since / width), bins - 1), min(int(now / width), bins - 1) + 1):
+    mine, width, bins = state.flow[flow], state.width[0], state.used.shape[1]
+    for number in range(min(int(mine.since / width), bins - 1), min(int(now / width), bins - 1) + 1):
         end = now if number == bins - 1 else min(now, (number + 1) * width)
-        for hop in range(state.hops[flow]):
-            state.used[state.links[flow, hop], number] += rate * max(0.0, end - max(since, number * width))
+        moved = mine.rate * max(0.0, end - max(mine.since, number * width))
+        for hop in range(mine.hops):
+            state.used[state.entry[flow, hop].link, number] += moved
 
 
-@njit(cache=True)
-def begin(state: State, links: Ints, nbytes: float, cap: float, owner: int, now: float) -> int:
-    """A new flow; its rate is known once ``settle`` has run. Links on which it is alone need no settling."""
-    live = state.counters[_LIVE]
-    flow = state.free[len(state.free) - 1 - live]
-    width = state.links.shape[1]
-    state.remaining[flow], state.cap[flow], state.since[flow] = nbytes, cap, now
-    state.rate[flow], state.finish[flow], state.owner[flow] = 0.0, np.inf, owner
-    state.hops[flow] = len(links)
+@njit(cache=True, _nrt=False)
+def begin(state: State, links: Ints, first: int, last: int, nbytes: float, cap: float, owner: int, now: float) -> int:
+    """A new flow over ``links[first:last]``; its rate is known once ``settle`` has run."""
+    live, hops = state.count[_LIVE], state.entry.shape[1]
+    flow = state.flow[len(state.flow) - 1 - live].free
+    mine = state.flow[flow]
+    mine.remaining, mine.cap, mine.since, mine.rate, mine.finish = nbytes, cap, now, 0.0, np.inf
+    mine.owner, mine.hops = owner, last - first
     alone, rate = True, cap
-    for hop in range(len(links)):
-        link, entry = links[hop], flow * width + hop
-        state.links[flow, hop] = link
-        old = state.head[link]
-        state.after[entry], state.before[entry], state.head[link] = old, -1, entry
-        if old >= 0:
-            state.before[old] = entry
+    for hop in range(last - first):
+        at, entry, link = flow * hops + hop, state.entry[flow, hop], state.link[links[first + hop]]
+        entry.link, entry.after, entry.before = links[first + hop], link.head, -1
+        if link.head >= 0:
+            state.entry[link.head // hops, link.head % hops].before = at
             alone = False
-        state.count[link] += 1
-        rate = min(rate, state.capacity[link])
-    state.heap[live], state.place[flow] = flow, live
-    state.counters[_LIVE] = live + 1
+        link.head = at
+        link.count += 1
+        rate = min(rate, link.capacity)
+    state.flow[live].heap, mine.place = flow, live
+    state.count[_LIVE] = live + 1
     _up(state, live)
-    if alone:
+    if alone:  # nobody else is concerned
         _reschedule(state, flow, rate, now)
     else:
-        _touch(state, flow)
+        _wait(state, flow)
     return flow
 
 
-@njit(cache=True)
-def _touch(state: State, flow: int) -> None:
-    """``flow`` and its links wait to be settled."""
-    if not state.flow_mark[flow]:
-        state.flow_mark[flow] = 1
-        state.flow_list[state.counters[_TOUCHED_FLOWS]] = flow
-        state.counters[_TOUCHED_FLOWS] += 1
-    for hop in range(state.hops[flow]):
-        _touch_link(state, state.links[flow, hop])
-
-
-@njit(cache=True)
-def _touch_link(state: State, link: int) -> None:
-    if not state.link_mark[link]:
-        state.link_mark[link] = 1
-        state.link_list[state.counters[_TOUCHED_LINKS]] = link
-        state.counters[_TOUCHED_LINKS] += 1
-
-
-@njit(cache=True)
-def stop(state: State, flow: int, now: float) -> None:
-    """Take ``flow`` away; those who shared a link with it wait to be settled."""
+@njit(cache=True, _nrt=False)
+def stop(state: State, flow: int, now: float) -> int:
+    """Take ``flow`` away and return its owner; those who shared a link with it wait to be settled."""
     _catch_up(state, flow, now)
-    width = state.links.shape[1]
-    for hop in range(state.hops[flow]):
-        link, entry = state.links[flow, hop], flow * width + hop
-        after, before = state.after[entry], state.before[entry]
-        if before >= 0:
-            state.after[before] = after
+    mine, hops = state.flow[flow], state.entry.shape[1]
+    for hop in range(mine.hops):
+        entry = state.entry[flow, hop]
+        link = state.link[entry.link]
+        if entry.before >= 0:
+            state.entry[entry.before // hops, entry.before % hops].after = entry.after
         else:
-            state.head[link] = after
-        if after >= 0:
-            state.before[after] = before
-        state.count[link] -= 1
-        if state.count[link]:
-            _touch_link(state, link)
-    last = state.counters[_LIVE] - 1
-    state.counters[_LIVE] = last
-    at, mover = state.place[flow], state.heap[last]
+            link.head = entry.after
+        if entry.after >= 0:
+            state.entry[entry.after // hops, entry.after % hops].before = entry.before
+        link.count -= 1
+        if link.count:
+            _wait_link(state, entry.link)
+    last = state.count[_LIVE] - 1
+    state.count[_LIVE] = last
+    at, mover = mine.place, state.flow[last].heap
     if mover != flow:
-        state.heap[at] = mover
-        state.place[mover] = at
+        state.flow[at].heap = mover
+        state.flow[mover].place = at
         _up(state, at)
-        _down(state, state.place[mover])
-    state.place[flow] = -1
-    state.free[len(state.free) - 1 - last] = flow
+        _down(state, state.flow[mover].place)
+    mine.place = -1
+    state.flow[len(state.flow) - 1 - last].free = flow
+    return mine.owner
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def change(state: State, link: int, capacity: float) -> None:
     """``link`` carries ``capacity`` bytes/s from now on (0: nothing); its flows wait to be settled."""
-    state.capacity[link] = capacity
-    _touch_link(state, link)
+    state.link[link].capacity = capacity
+    _wait_link(state, link)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def next_finish(state: State) -> float:
     """When the first flow ends, infinity if none does. Only right when all is settled."""
-    return state.finish[state.heap[0]] if state.counters[_LIVE] else np.inf
+    return state.flow[state.flow[0].heap].finish if state.count[_LIVE] else np.inf
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def finish_due(state: State, now: float) -> int:
-    """The first flow if it ends by ``now``, else -1; the caller reads its owner and then stops it."""
-    if state.counters[_LIVE] and state.finish[state.heap[0]] <= now * (1 + SAME):
-        return state.heap[0]
+    """The first flow if it ends by ``now``, else -1."""
+    if state.count[_LIVE] and state.flow[state.flow[0].heap].finish <= now * (1 + SAME):
+        return state.flow[0].heap
     return -1
 
 
-@njit(cache=True)
-def _connected(state: State) -> None:
-    """Touch all flows on touched links, and all links of those, until nothing is added."""
-    counters, width = state.counters, state.links.shape[1]
-    at = 0
-    while at < counters[_TOUCHED_LINKS]:
-        entry = state.head[state.link_list[at]]
-        while entry >= 0:
-            _touch(state, entry // width)
-            entry = state.after[entry]
-        at += 1
+# --- sharing ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
+def _wait(state: State, flow: int) -> None:
+    """``flow`` and its links wait to be settled."""
+    if not state.flow[flow].waits:
+        state.flow[flow].waits = 1
+        state.flow[state.count[_FLOWS]].listed = flow
+        state.count[_FLOWS] += 1
+    for hop in range(state.flow[flow].hops):
+        _wait_link(state, state.entry[flow, hop].link)
+
+
+@njit(cache=True, _nrt=False)
+def _wait_link(state: State, link: int) -> None:
+    if not state.link[link].waits:
+        state.link[link].waits = 1
+        state.link[state.count[_LINKS]].listed = link
+        state.count[_LINKS] += 1
+
+
+@njit(cache=True, _nrt=False)
 def settle(state: State, now: float) -> None:
     """Give all flows that are connected with a change their max-min fair rates."""
-    counters = state.counters
-    if not counters[_TOUCHED_LINKS] and not counters[_TOUCHED_FLOWS]:
+    if not state.count[_LINKS] and not state.count[_FLOWS]:
         return
-    _connected(state)
-    touched_links, flows = counters[_TOUCHED_LINKS], counters[_TOUCHED_FLOWS]
+    hops, at = state.entry.shape[1], 0
+    while at < state.count[_LINKS]:  # the list grows by all that is connected
+        entry = state.link[state.link[at].listed].head
+        while entry >= 0:
+            _wait(state, entry // hops)
+            entry = state.entry[entry // hops, entry % hops].after
+        at += 1
+    flows = links = 0
+    for at in range(state.count[_FLOWS]):
+        flow = state.flow[at].listed
+        state.flow[flow].waits = 0
+        if state.flow[flow].place >= 0:  # else begun and gone before it was settled
+            state.flow[flows].listed = flow
+            flows += 1
+    for at in range(state.count[_LINKS]):
+        number = state.link[at].listed
+        link = state.link[number]
+        link.waits, link.left, link.open = 0, link.capacity, link.count
+        if link.count:
+            state.link[links].listed = number
+            links += 1
+    state.count[_LINKS] = state.count[_FLOWS] = 0
+    while flows:
+        level, links = _level(state, links, flows)
+        flows = _fill(state, flows, level, now)
+
+
+@njit(cache=True, _nrt=False)
+def _level(state: State, links: int, flows: int) -> tuple[float, int]:
+    """The rate at which the next link is full or the next cap reached, and how many links are still open."""
+    level, kept = np.inf, 0
+    for at in range(links):
+        number = state.link[at].listed
+        link = state.link[number]
+        if link.open:
+            level = min(level, link.left / link.open)
+            state.link[kept].listed = number
+            kept += 1
+    for at in range(flows):
+        level = min(level, state.flow[state.flow[at].listed].cap)
+    return level, kept
+
+
+@njit(cache=True, _nrt=False)
+def _fill(state: State, flows: int, level: float, now: float) -> int:
+    """Settle the flows that stand at ``level``; how many are left."""
+    for at in range(flows):
+        flow = state.flow[state.flow[at].listed]
+        full = flow.cap <= level * (1 + SAME)
+        for hop in range(flow.hops):
+            link = state.link[state.entry[state.flow[at].listed, hop].link]
+            full = full or link.left <= level * link.open * (1 + SAME)
+        flow.waits = 1 if full else 0  # all are compared before any share is taken away
     kept = 0
     for at in range(flows):
-        flow = state.flow_list[at]
-        if state.place[flow] >= 0:  # else begun and gone before it was settled
-            state.flow_list[kept] = flow
+        number = state.flow[at].listed
+        flow = state.flow[number]
+        if not flow.waits:
+            state.flow[kept].listed = number
             kept += 1
-        state.flow_mark[flow] = 0
-    links = 0
-    for at in range(touched_links):
-        link = state.link_list[at]
-        state.link_mark[link] = 0
-        if state.count[link]:
-            state.left[link], state.open_count[link] = state.capacity[link], state.count[link]
-            state.link_list[links] = link
-            links += 1
-    counters[_TOUCHED_LINKS] = counters[_TOUCHED_FLOWS] = 0
-    _fill(state, links, kept, now)
-
-
-@njit(cache=True)
-def _fill(state: State, links: int, flows: int, now: float) -> None:
-    left, open_count, flow_list, link_list = state.left, state.open_count, state.flow_list, state.link_list
-    while flows:
-        level = np.inf
-        kept = 0
-        for at in range(links):
-            link = link_list[at]
-            if open_count[link]:
-                level = min(level, left[link] / open_count[link])
-                link_list[kept] = link
-                kept += 1
-        links = kept
-        for at in range(flows):
-            level = min(level, state.cap[flow_list[at]])
-        # A flow is settled when its cap, or one of its links, stands at the level; compare before any is taken away.
-        kept = settled = 0
-        for at in range(flows):
-            flow = flow_list[at]
-            full = state.cap[flow] <= level * (1 + SAME)
-            for hop in range(state.hops[flow]):
-                link = state.links[flow, hop]
-                full = full or left[link] <= level * open_count[link] * (1 + SAME)
-            if full:
-                state.flow_mark[flow] = 1
-                settled += 1
-        for at in range(flows):
-            flow = flow_list[at]
-            if state.flow_mark[flow]:
-                state.flow_mark[flow] = 0
-                for hop in range(state.hops[flow]):
-                    link = state.links[flow, hop]
-                    left[link] = max(0.0, left[link] - level)
-                    open_count[link] -= 1
-                if state.rate[flow] != level:
-                    _reschedule(state, flow, level, now)
-            else:
-                flow_list[kept] = flow
-                kept += 1
-        flows = kept
+            continue
+        flow.waits = 0
+        for hop in range(flow.hops):
+            link = state.link[state.entry[number, hop].link]
+            link.left = max(0.0, link.left - level)
+            link.open -= 1
+        if flow.rate != level:
+            _reschedule(state, number, level, now)
+    return kept
 
 
 class Flows:
@@ -344,11 +348,12 @@ class Flows:
 
     def start(self, links: Sequence[int], nbytes: float, cap: float, now: float) -> int:
         """A flow of ``nbytes`` over ``links``, no faster than ``cap`` bytes/s; its index is its own until it ends."""
-        if self._state.counters[_LIVE] == len(self._state.remaining) or len(links) > self._state.links.shape[1]:
-            self._grow(len(links))
+        flows, hops = self._state.entry.shape
+        if self._state.count[_LIVE] == flows or len(links) > hops:
+            self._state = grown(self._state, 2 * flows, max(hops, len(links)))
         route = np.array(links, dtype=np.int64)
-        flow = int(begin(self._state, route, float(nbytes), float(cap), -1, now))
-        settle(self._state, now)
+        flow = int(begin(self._state, route, 0, len(route), float(nbytes), float(cap), -1, float(now)))
+        settle(self._state, float(now))
         return flow
 
     def next(self) -> float:
@@ -358,53 +363,27 @@ class Flows:
     def advance(self, now: float) -> list[int]:
         """End the flows that are done at ``now``, and return them."""
         done: list[int] = []
-        while (flow := int(finish_due(self._state, now))) >= 0:
-            stop(self._state, flow, now)
+        while (flow := int(finish_due(self._state, float(now)))) >= 0:
+            stop(self._state, flow, float(now))
             done.append(flow)
-        settle(self._state, now)
+        settle(self._state, float(now))
         return sorted(done)
 
     def stop(self, flow: int, now: float) -> None:
         """Take a flow away before its end."""
-        stop(self._state, flow, now)
-        settle(self._state, now)
+        stop(self._state, flow, float(now))
+        settle(self._state, float(now))
 
     def set_capacity(self, link: int, bandwidth: float, now: float) -> None:
         """``link`` carries ``bandwidth`` bytes/s from ``now`` on; 0 stops what it carries."""
         change(self._state, link, float(bandwidth))
-        settle(self._state, now)
+        settle(self._state, float(now))
 
     def rate(self, flow: int) -> float:
         """Bytes/s of ``flow``."""
-        return float(self._state.rate[flow])
+        return float(self._state.flow["rate"][flow])
 
     @property
     def moved(self) -> Floats:
         """Bytes that each link has carried up to the last change of each flow on it; float64 of shape (links,)."""
-        return self._state.moved.copy()
-
-    def _grow(self, hops: int) -> None:
-        self._state = grown(self._state, 2 * len(self._state.remaining), max(hops, self._state.links.shape[1]))
-
-
-def grown(old: State, flows: int, hops: int) -> State:
-    """The same flows with more room."""
-    new = make(old.capacity, flows, hops, old.used.shape[1], float(old.width[0]))
-    new.used[:] = old.used
-    size, width = old.links.shape
-    for name in ("count", "moved", "link_mark", "link_list", "counters"):
-        getattr(new, name)[:] = getattr(old, name)
-    for name in ("remaining", "rate", "cap", "since", "finish", "owner", "hops", "heap", "place"):
-        getattr(new, name)[:size] = getattr(old, name)
-    new.flow_mark[:size], new.flow_list[:size] = old.flow_mark, old.flow_list
-    new.links[:, :width][:size] = old.links
-    live = int(old.counters[_LIVE])
-    taken = set(old.heap[:live].tolist())
-    new.free[: flows - live] = [flow for flow in range(flows) if flow not in taken]
-    for flow in sorted(taken):
-        for hop in range(int(old.hops[flow])):
-            link, entry = int(new.links[flow, hop]), flow * hops + hop
-            new.after[entry], new.head[link] = new.head[link], entry
-            if new.after[entry] >= 0:
-                new.before[new.after[entry]] = entry
-    return new
+        return self._state.link["moved"].copy()

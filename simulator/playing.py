@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
-from simulator import events, fluid, settled
+from simulator import events, fluid, settled, world
 from simulator.blocks import Block, blocks
 from simulator.conditions import Conditions
 from simulator.networks import Network
@@ -20,8 +20,10 @@ __all__ = ["Phase", "Played", "Record", "play"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-INJECTED, READY, START, SENT, ARRIVED, END = range(6)
-"""Columns of ``Record.moments``."""
+Records = NDArray[np.void]
+
+_NOBODY = np.iinfo(np.int64).max
+"""The owner of background traffic, which never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +206,20 @@ class _Events(_Player):
             capacity = np.concatenate([capacity, np.full(len(machines), float(cores.count))])
         room = 2 * self.size + len(conditions.background)
         self.flows = fluid.make(capacity, room, 1, bins, seconds / max(bins, 1))
-        self.slots, self.ranks, self.agenda = events.make(self.size, 1, core)
-        self.ranks.left[:] = self.left
-        self.log = events.log(0)
-        self._compute = self._phases_of_work()
-        self.ranks.compute_at[:] = self._compute[0][:-1]
+        message, changes = network.model.message, conditions.links
+        self.rules = world.Rules(bool(message.handshake), float(message.gap), self.on_links)
+        table = np.zeros((len(phases), self.size), dtype=world.PHASE)
+        table["completion"], table["release"] = 0.0, self.release
+        changing = np.zeros(len(changes), dtype=world.CHANGE)
+        changing["link"] = [change.link for change in changes]
+        changing["capacity"] = [change.factor * topology.bandwidth[change.link] for change in changes]
+        self.world = world.empty(table, self._compute(), changing, core)
+        self.world.ranks["left"] = self.left
+        ends = np.cumsum(np.bincount([rank for rank, _ in conditions.compute], minlength=self.size).astype(np.int64))
+        self.world.ranks["compute"][1:], self.world.ranks["compute_end"] = ends[:-1], ends
 
     def play(self) -> Played:
-        self._set_conditions()
+        self._begin()
         coming = self.blocks()
         ahead = next(coming, None)
         if ahead is None:
@@ -219,44 +227,33 @@ class _Events(_Player):
         while ahead is not None:
             (phase, begin, block), ahead = ahead, next(coming, None)
             self._load((begin, block), phase, more=ahead is not None)
-            stopped = events.advance(self.slots, self.ranks, self.agenda, self._work(), self.log, self.flows)
-            if stopped == events.STUCK:
+            if events.advance(self.world, self.flows, self.rules) == events.STUCK:
                 raise ValueError(self._stuck())
-        events.advance(self.slots, self.ranks, self.agenda, self._work(), self.log, self.flows)
+        events.advance(self.world, self.flows, self.rules)
+        self.completion = self.world.phases["completion"]
         if self.record:
-            stays = int(self.log.counters[0])
-            self.record.moments, order = self.log.messages, np.lexsort(self.log.stay_of[:stays].T)
-            self.record.stay_of, self.record.stays = self.log.stay_of[order], self.log.stays[order]
+            stays = self.world.stays[: int(self.world.count[world.STAYS])]
+            self.record.moments = self.world.moments
+            self.record.stay_of = np.stack([stays["rank"], stays["round"]], axis=1)
+            self.record.stays = np.stack([stays["entered"], stays["received"], stays["left"]], axis=1)
         return self.played(self.flows.used[: len(self.network.topology.ends)] if self.flows.used.size else None)
 
-    def _work(self) -> events.Work:
-        message = self.network.model.message
-        changes = self.conditions.links
-        first, rounds, seconds = self._compute
-        bandwidth = self.network.topology.bandwidth
-        return events.Work(
-            self.completion, self.release, first, rounds, seconds, self.pricing.first, self.pricing.links,
-            np.array([change.link for change in changes], dtype=np.int64),
-            np.array([change.factor * bandwidth[change.link] for change in changes]),
-            int(message.handshake), float(message.gap), int(self.on_links),
-        )  # fmt: skip
-
-    def _phases_of_work(self) -> tuple[Ints, Ints, Floats]:
+    def _compute(self) -> Records:
+        """The phases of work, by rank and round."""
         found = sorted(self.conditions.compute.items())
-        ranks = np.array([rank for (rank, _), _ in found], dtype=np.int64)
-        first = np.concatenate([[0], np.cumsum(np.bincount(ranks, minlength=self.size))]).astype(np.int64)
-        rounds = np.array([number for (_, number), _ in found], dtype=np.int64)
-        seconds = np.array([time * self.pricing.spin(rank) for (rank, _), time in found], dtype=np.float64)
-        return first, rounds, seconds
+        table = np.zeros(len(found), dtype=world.COMPUTE)
+        table["round"] = [number for (_, number), _ in found]
+        table["seconds"] = [seconds * self.pricing.spin(rank) for (rank, _), seconds in found]
+        return table
 
-    def _set_conditions(self) -> None:
-        self._room(0)
+    def _begin(self) -> None:
+        """Link changes and background traffic."""
         for number, change in enumerate(self.conditions.links):
-            events.put(self.agenda, change.at, events.LINK, number)
+            events.put(self.world, float(change.at), events.LINK, number)
         for flow in self.conditions.background:
             links = np.array(self.network.topology.route(flow.source, flow.dest), dtype=np.int64)
             self._hops(len(links))
-            fluid.begin(self.flows, links, np.inf, flow.rate, -1, 0.0)
+            fluid.begin(self.flows, links, 0, len(links), np.inf, float(flow.rate), _NOBODY, 0.0)
 
     def _load(self, loaded: tuple[int, Block] | None, phase: int, *, more: bool) -> None:
         ints, floats, first = np.zeros((5, 0), dtype=np.int64), np.zeros((6, 0)), self.messages
@@ -269,33 +266,25 @@ class _Events(_Player):
                 [block.nbytes, priced.send, priced.receive, priced.delay, priced.ideal, priced.fold], dtype=np.float64
             )
             self._hops(self.pricing.hops)
-        self._room(ints.shape[1])
-        events.load(self.slots, self.ranks, self.agenda, self._work(), ints, floats, first, phase, int(more))
+            self.world = world.with_routes(self.world, self.pricing.first, self.pricing.links)
+        self.world = world.with_slots(self.world, ints.shape[1], log=self.record is not None)
+        events.load(self.world, self.rules, ints, floats, first, phase, more)
 
     def _hops(self, hops: int) -> None:
-        if hops > self.flows.links.shape[1]:
-            self.flows = fluid.grown(self.flows, len(self.flows.remaining), hops)
-
-    def _room(self, messages: int) -> None:
-        """Room for that many more messages and their events."""
-        self.slots = events.with_room(self.slots, messages)
-        wanted = 2 * (len(self.slots.free) + self.size) + len(self.conditions.links) + 8
-        if wanted > len(self.agenda.time):
-            self.agenda = events.grown_agenda(self.agenda, wanted)
-        if self.record and messages:
-            self.log = events.grown_log(self.log, messages)
+        if hops > self.flows.entry.shape[1]:
+            self.flows = fluid.grown(self.flows, len(self.flows.flow), hops)
 
     def _stuck(self) -> str:
-        flows = self.flows
-        for flow in flows.heap[: int(flows.counters[0])].tolist():
-            slot = int(flows.owner[flow])
-            dead = [int(link) for link in flows.links[flow, : flows.hops[flow]] if not flows.capacity[link]]
-            if slot >= 0 and dead:
-                ends = self.network.topology.ends[dead[0]].tolist()
-                between = " to ".join(self.network.topology.label(vertex) for vertex in ends)
-                return (
-                    f"the run cannot end: link {dead[0]} ({between}) failed and never came back, and the message from "
-                    f"rank {self.slots.source[slot]} to rank {self.slots.dest[slot]} in round "
-                    f"{self.slots.round[slot]} is on it"
-                )
+        flows, slots = self.flows, self.world.slots
+        for slot in range(len(slots)):
+            message = slots[slot]
+            for flow in np.flatnonzero((flows.flow["owner"] == slot) & (flows.flow["place"] >= 0)).tolist():
+                links = flows.entry["link"][flow, : flows.flow["hops"][flow]]
+                for link in links[flows.link["capacity"][links] == 0].tolist():
+                    ends = self.network.topology.ends[link].tolist()
+                    between = " to ".join(self.network.topology.label(vertex) for vertex in ends)
+                    return (
+                        f"the run cannot end: link {link} ({between}) failed and never came back, and the message from "
+                        f"rank {message['source']} to rank {message['dest']} in round {message['round']} is on it"
+                    )
         raise AssertionError("the engine stopped although no link has failed: a defect of the simulator")
