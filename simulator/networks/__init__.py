@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from simulator.networks.custom import custom
 from simulator.networks.dragonfly import dragonfly
+from simulator.networks.files import find, load
 from simulator.networks.network import Cut, Hop, Network
+from simulator.networks.parameters import shape, shapes
 from simulator.networks.placement import PLACEMENTS, place
 from simulator.networks.presets import names, preset
 from simulator.networks.rails import rails
-from simulator.networks.star import Measured, bus, from_profile, star
+from simulator.networks.star import Measured, bus, from_profile, star, uniform
 from simulator.networks.topology import Routes, Topology
 from simulator.networks.torus import ring, torus
 from simulator.networks.tree import fat_tree, hierarchical
@@ -21,15 +24,21 @@ __all__ = [
     "Routes",
     "Topology",
     "bus",
+    "custom",
     "dragonfly",
     "fat_tree",
+    "find",
     "from_profile",
     "hierarchical",
+    "load",
     "names",
     "place",
     "preset",
     "rails",
     "ring",
+    "shape",
+    "shapes",
     "star",
     "torus",
+    "uniform",
 ]

@@ -12,7 +12,7 @@ from simulator.networks.checks import check_bandwidth, check_latency, whole
 from simulator.networks.network import Network
 from simulator.networks.topology import Ints, Routes, Topology, one_of
 
-__all__ = ["Measured", "bus", "from_profile", "star"]
+__all__ = ["Measured", "bus", "from_profile", "star", "uniform"]
 
 
 class Measured(Protocol):
@@ -97,11 +97,18 @@ def bus(size: int, latency: float, bandwidth: float, shared: float, *, one_machi
     return Network(topology, hosts)
 
 
+def uniform(size: int, alpha: float, beta: float, gamma: float = 0.0) -> Network:
+    """``size`` ranks, every pair alike: ``alpha`` s a message, ``beta`` s a byte, ``gamma`` s a reduced byte.
+
+    Raises ValueError for a number that is negative or not finite.
+    """
+    quick = star(size, 0.0, math.inf)
+    return Network(quick.topology, quick.place, Model(Hockney(alpha, beta), Reduction(((math.inf, gamma),))))
+
+
 def from_profile(profile: Measured, size: int) -> Network:
     """``size`` ranks that pay what ``profile`` says for a message, a byte and a reduced byte."""
-    quick = star(size, 0.0, math.inf)
-    model = Model(Hockney(profile.alpha, profile.beta), Reduction(((math.inf, profile.gamma),)))
-    return Network(quick.topology, quick.place, model)
+    return uniform(size, profile.alpha, profile.beta, profile.gamma)
 
 
 def _checked(size: int, bandwidth: float) -> tuple[int, float]:
