@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,10 +13,29 @@ from simulator.networks.checks import check_bandwidth, check_latency
 from simulator.networks.network import Network
 from simulator.networks.topology import Bools, Floats, Ints, Routes, Topology, one_of
 
-__all__ = ["Graph", "custom"]
+__all__ = ["Graph", "Link", "custom", "drawn"]
 
 _KEPT, _AT_ONCE = 1 << 26, 1 << 22
 """Entries of routing tables, one a vertex for each destination, that a network keeps, and that it looks at together."""
+
+
+class Link(NamedTuple):
+    """From node ``source`` to node ``dest``: seconds and bytes/s."""
+
+    source: Hashable
+    dest: Hashable
+    latency: float
+    bandwidth: float
+
+    @classmethod
+    def checked(cls, source: Hashable, dest: Hashable, latency: float, bandwidth: float) -> Link:
+        """ValueError that names the link, for numbers that cannot be and for a node linked with itself."""
+        what = f"link {source} - {dest}"
+        if source == dest:
+            raise ValueError(f"{what} joins a node with itself")
+        return cls(
+            source, dest, check_latency(latency, f"{what}: latency"), check_bandwidth(bandwidth, f"{what}: bandwidth")
+        )
 
 
 class Graph(Protocol):
@@ -55,59 +74,59 @@ def custom(graph: Graph, name: str = "custom") -> Network:
     """
     if graph.is_multigraph():
         raise ValueError("two nodes with several edges are not one link: give one edge the sum of their bandwidths")
-    attributes: dict[Hashable, Mapping[str, Any]] = dict(graph.nodes(data=True))
-    hosts = [node for node, given in attributes.items() if given.get("host")]
+    return drawn(dict(graph.nodes(data=True)), _links(graph), name)
+
+
+def drawn(nodes: Mapping[Hashable, Mapping[str, Any]], links: Iterable[Link], name: str) -> Network:
+    """The network of ``nodes`` (a node and its attributes) and directed ``links``, as ``custom`` says.
+
+    Raises ValueError for nodes without hosts, and for hosts without a route between them.
+    """
+    hosts = [node for node, given in nodes.items() if given.get("host")]
     if not hosts:
         raise ValueError(f"{name} has no hosts: mark nodes with host=True")
     chosen = set(hosts)
-    nodes = hosts + [node for node in attributes if node not in chosen]
-    number = {node: vertex for vertex, node in enumerate(nodes)}
-    links = list(_links(graph, number))
-    labels = [str(node) for node in nodes]
-    ends = np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2)
-    latency = np.array([link[2] for link in links], dtype=np.float64)
-    _need_routes(ends, len(nodes), len(hosts), labels, name)
+    ordered = hosts + [node for node in nodes if node not in chosen]
+    number = {node: vertex for vertex, node in enumerate(ordered)}
+    rows = [(number[link.source], number[link.dest], link.latency, link.bandwidth) for link in links]
+    labels = [str(node) for node in ordered]
+    ends = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+    latency = np.array([row[2] for row in rows], dtype=np.float64)
+    _need_routes(ends, len(hosts), labels, name)
     many = _Shortest(ends, latency, labels).routes
-    machines = {value: which for which, value in enumerate(dict.fromkeys(map(_machine(attributes), hosts)))}
+    machines = [nodes[host].get("machine", (host,)) for host in hosts]
+    numbers = {machine: which for which, machine in enumerate(dict.fromkeys(machines))}
     topology = Topology(
         name=name,
         hosts=len(hosts),
         ends=ends,
         latency=latency,
-        bandwidth=np.array([link[3] for link in links], dtype=np.float64),
-        machine=np.array([machines[_machine(attributes)(host)] for host in hosts]),
+        bandwidth=np.array([row[3] for row in rows], dtype=np.float64),
+        machine=np.array([numbers[machine] for machine in machines]),
         route=one_of(many),
-        cuts=lambda: _around(ends, len(hosts), len(nodes)),
+        cuts=lambda: _around(ends, len(hosts), len(ordered)),
         label=lambda vertex: labels[vertex],
         many=many,
     )
     return Network(topology, np.arange(len(hosts)))
 
 
-def _machine(attributes: Mapping[Hashable, Mapping[str, Any]]) -> Callable[[Hashable], Hashable]:
-    return lambda host: attributes[host].get("machine", (host,))
-
-
-def _links(graph: Graph, number: Mapping[Hashable, int]) -> Iterator[tuple[int, int, float, float]]:
+def _links(graph: Graph) -> Iterator[Link]:
     for one, other, given in graph.edges(data=True):
-        what = f"link {one} - {other}"
         for key in ("latency", "bandwidth"):
             if not isinstance(given.get(key), (int, float)):
-                raise ValueError(f"{what}: {key} must be a number, got {given.get(key)!r}")
-        if one == other:
-            raise ValueError(f"{what} joins a node with itself")
-        seconds = check_latency(given["latency"], f"{what}: latency")
-        rate = check_bandwidth(given["bandwidth"], f"{what}: bandwidth")
-        yield number[one], number[other], seconds, rate
+                raise ValueError(f"link {one} - {other}: {key} must be a number, got {given.get(key)!r}")
+        yield Link.checked(one, other, given["latency"], given["bandwidth"])
         if not graph.is_directed():
-            yield number[other], number[one], seconds, rate
+            yield Link.checked(other, one, given["latency"], given["bandwidth"])
 
 
-def _need_routes(ends: Ints, vertices: int, hosts: int, labels: list[str], name: str) -> None:
+def _need_routes(ends: Ints, hosts: int, labels: list[str], name: str) -> None:
     """ValueError that names two hosts, if there are two without a route."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order
 
+    vertices = len(labels)
     for back in (False, True):  # from the first host to all others, and from all others to it
         source, dest = ends.T[::-1] if back else ends.T
         graph = coo_array((np.ones(len(ends)), (source, dest)), shape=(vertices, vertices)).tocsr()

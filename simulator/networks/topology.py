@@ -56,9 +56,9 @@ class Topology:
     ``math.inf``. A full-duplex cable is two links. ``machine``: int64 of shape (hosts,), which machine each host is
     part of (GPUs of one server share a machine, and its cores). ``route(source, dest)``: the links from one host to
     another in the order in which bytes pass them; the same every time. ``cuts()``: sets of vertices whose outgoing
-    or incoming links are likely bottlenecks (a rack, a pod, half of a ring), for the lower bound; never the complement
-    of one that is there. ``label(vertex)``: its name. ``private``: no link can ever carry two messages at once while
-    every rank sends one and receives one message at a time, as on a star; then contention cannot arise.
+    or incoming links are likely bottlenecks (a rack, a pod, half of a ring), for the lower bound. ``label(vertex)``:
+    its name. ``private``: no link can ever carry two messages at once while every rank sends one and receives one
+    message at a time, as on a star; then contention cannot arise.
 
     ``many(sources, dests)``: the same as ``route`` for arrays of hosts, where a formula knows it. ``lengths(sources,
     dests)``: the links on each of those routes, where all links are alike, so that the longest route is the farthest.
