@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from collectives.schedule import ScheduleError
-from experiments import __version__, benchmark, calibrate, doctor, draw, launch, on_ranks, prove, report, simulate
+from experiments import (
+    __version__,
+    benchmark,
+    calibrate,
+    doctor,
+    draw,
+    launch,
+    on_ranks,
+    prove,
+    report,
+    simulate,
+    validate,
+)
 from experiments.errors import Failure, UsageFault
 
 __all__ = ["app", "main", "run"]
@@ -54,6 +66,7 @@ def options(
 app.command("prove")(prove.command)
 app.command("draw")(draw.command)
 app.command("simulate")(simulate.command)
+app.command("validate")(validate.command)
 app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
