@@ -48,6 +48,11 @@ class Message(Protocol):
         """Whether a message that is not eager first asks, and waits for the answer: two latencies."""
         ...
 
+    @property
+    def least(self) -> tuple[float, float]:
+        """The least latency of any message (s), and the least time in a port for a byte of it (s/byte)."""
+        ...
+
     def delay(self, nbytes: Ints) -> Floats:
         """Seconds of latency beside that of the links."""
         ...
@@ -72,6 +77,11 @@ class Hockney:
 
     def __post_init__(self) -> None:
         _need(alpha=(self.alpha, "s"), beta=(self.beta, "s/byte"))
+
+    @property
+    def least(self) -> tuple[float, float]:
+        """``alpha`` and ``beta``."""
+        return self.alpha, self.beta
 
     def delay(self, nbytes: Ints) -> Floats:
         """``alpha`` each."""
@@ -126,6 +136,11 @@ class LogGOPS:
         """``S``."""
         return self.S
 
+    @property
+    def least(self) -> tuple[float, float]:
+        """``L`` and ``G``."""
+        return self.L, self.G
+
     def delay(self, nbytes: Ints) -> Floats:
         """``L`` each."""
         return np.full(len(nbytes), self.L)
@@ -161,6 +176,13 @@ class Curve:
             _need(**{f"the seconds of {size:g} bytes": (seconds, "s")})
         if self.points[-1][1] < self.points[-2][1]:
             raise ValueError("the last two points of a curve must rise: their line is what long messages cost")
+
+    @property
+    def least(self) -> tuple[float, float]:
+        """The lowest point, and the least that a byte beyond the first point takes there or on the last line."""
+        (_, first), (last, high), (before, low) = self.points[0], self.points[-1], self.points[-2]
+        rates = [max(0.0, time - first) / size for size, time in self.points[1:]]
+        return min(time for _, time in self.points), min(*rates, (high - low) / (last - before))
 
     def _total(self, nbytes: Ints) -> Floats:
         sizes, seconds = np.array(self.points).T

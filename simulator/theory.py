@@ -7,7 +7,7 @@ import math
 from collectives import catalogue
 from collectives.catalogue import Algorithm
 
-__all__ = ["best_segments", "bound", "bound_of", "seconds"]
+__all__ = ["best_segments", "bound", "hops", "seconds"]
 
 
 def seconds(algorithm: Algorithm, size: int, nbytes: int, alpha: float, beta: float, gamma: float = 0.0) -> float:
@@ -63,15 +63,7 @@ def bound(
         "push_pull": (1.0, 0.0),
         "barrier": (0.0, 0.0),
     }[collective]
-    return max(_hops(active, fan) * alpha, (volume * beta + reductions * gamma) * nbytes)
-
-
-def bound_of(
-    algorithm: Algorithm, size: int, nbytes: int, alpha: float, beta: float, gamma: float = 0.0, *, fan: int = 1
-) -> float:
-    """The ``bound`` of the collective that ``algorithm`` carries out."""
-    workers = size - algorithm.parameters["servers"] if algorithm.collective == "push_pull" else None
-    return bound(algorithm.collective, size, nbytes, alpha, beta, gamma, workers=workers, fan=fan)
+    return max(hops(active, fan) * alpha, (volume * beta + reductions * gamma) * nbytes)
 
 
 def best_segments(algorithm: Algorithm, size: int, nbytes: int, alpha: float, beta: float, gamma: float = 0.0) -> int:
@@ -98,12 +90,12 @@ def best_segments(algorithm: Algorithm, size: int, nbytes: int, alpha: float, be
     return low
 
 
-def _hops(ranks: int, fan: int) -> int:
+def hops(ranks: int, fan: int) -> int:
     """In how many steps what one rank knows can reach ``ranks`` of them, when each tells ``fan`` others in a step."""
-    hops, reached = 0, 1
+    steps, reached = 0, 1
     while reached < ranks:
-        hops, reached = hops + 1, reached * (fan + 1)
-    return hops
+        steps, reached = steps + 1, reached * (fan + 1)
+    return steps
 
 
 def _check(nbytes: int, alpha: float, beta: float, gamma: float) -> None:

@@ -18,6 +18,7 @@ from collectives import catalogue, proof
 from collectives.catalogue import Algorithm
 from collectives.schedule import INCOMING_FIRST, Recv, Round, ScheduleError, Send, extents, relabel
 from simulator import Message, Network, networks, simulate
+from simulator.networks import uniform
 
 EVERY = [catalogue.get(name) for name in catalogue.names()]
 ALPHA, BETA, GAMMA = 5.0, 2.0, 0.5
@@ -44,14 +45,14 @@ def supported(draw: st.DrawFn, sizes: st.SearchStrategy[int]) -> tuple[Algorithm
 def cases(draw: st.DrawFn) -> tuple[Algorithm, int, int, Network]:
     """Any algorithm on any small size, bytes that need not divide, and any costs."""
     algorithm, size = supported(draw, st.integers(1, 17))
-    return algorithm, size, draw(st.integers(0, 5000)), Network(size, draw(COSTS), draw(COSTS), draw(COSTS))
+    return algorithm, size, draw(st.integers(0, 5000)), uniform(size, draw(COSTS), draw(COSTS), draw(COSTS))
 
 
 # --- worked by hand -----------------------------------------------------------------------------------------------
 
 
 def test_one_message_takes_alpha_and_its_bytes() -> None:
-    run = simulate(catalogue.get("broadcast_linear"), 2, 10, Network(2, ALPHA, BETA, GAMMA))
+    run = simulate(catalogue.get("broadcast_linear"), 2, 10, uniform(2, ALPHA, BETA, GAMMA))
     assert run.seconds == ALPHA + 10 * BETA
     assert (run.messages, run.bytes, run.rounds) == (1, 10, 1)
     (message,) = run.timeline()
@@ -60,20 +61,20 @@ def test_one_message_takes_alpha_and_its_bytes() -> None:
 
 
 def test_an_exchange_is_full_duplex_and_folds_afterwards() -> None:
-    run = simulate(catalogue.get("recursive_doubling"), 2, 10, Network(2, ALPHA, BETA, GAMMA))
+    run = simulate(catalogue.get("recursive_doubling"), 2, 10, uniform(2, ALPHA, BETA, GAMMA))
     assert run.seconds == ALPHA + 10 * BETA + 10 * GAMMA
     assert [(stay.entered, stay.received, stay.left) for stay in run.timeline().stays] == [(0, 25, 30)] * 2
 
 
 def test_a_port_sends_one_message_after_another_in_listed_order() -> None:
     fan = by_hand([[(Send(2, 0), Send(1, 0))], [(Recv(0, 0),)], [(Recv(0, 0),)]])
-    run = simulate(fan, 3, 10, Network(3, ALPHA, BETA))
+    run = simulate(fan, 3, 10, uniform(3, ALPHA, BETA))
     assert run.completion.tolist() == [45, 45, 25]
 
 
 def test_the_receiver_s_list_decides_between_first_messages() -> None:
     gather = by_hand([[(Recv(2, 1), Recv(1, 0))], [(Send(0, 0),)], [(Send(0, 1),)]], chunks=2, collective="barrier")
-    run = simulate(gather, 3, 10, Network(3, ALPHA, BETA))
+    run = simulate(gather, 3, 10, uniform(3, ALPHA, BETA))
     assert run.completion.tolist() == [25, 25, 15]
 
 
@@ -87,31 +88,31 @@ def test_a_port_that_is_free_takes_what_can_go_instead_of_waiting() -> None:
             [(Send(1, 0),), ()],
         ]
     )
-    starts = {message.dest: message.start for message in simulate(late, 4, 10, Network(4, ALPHA, BETA)).timeline()[1:]}
+    starts = {message.dest: message.start for message in simulate(late, 4, 10, uniform(4, ALPHA, BETA)).timeline()[1:]}
     assert starts == {2: 0, 1: 25}
 
 
 def test_a_message_waits_for_both_its_ranks_and_no_other() -> None:
-    linear = simulate(catalogue.get("reduce_linear"), 3, 10, Network(3, ALPHA, BETA, GAMMA))
+    linear = simulate(catalogue.get("reduce_linear"), 3, 10, uniform(3, ALPHA, BETA, GAMMA))
     assert [message.start for message in linear.timeline()] == [0, 30]
     assert linear.completion.tolist() == [60, 25, 55]
 
 
 def test_an_empty_chunk_is_a_message_that_costs_alpha() -> None:
-    run = simulate(catalogue.get("ring"), 4, 0, Network(4, ALPHA, BETA, GAMMA))
+    run = simulate(catalogue.get("ring"), 4, 0, uniform(4, ALPHA, BETA, GAMMA))
     assert run.seconds == 6 * ALPHA
     assert (run.messages, run.bytes) == (24, 0)
-    few = simulate(catalogue.get("chain", segments=16), 3, 2, Network(3, ALPHA, BETA))
+    few = simulate(catalogue.get("chain", segments=16), 3, 2, uniform(3, ALPHA, BETA))
     assert sum(message.nbytes == 0 for message in few.timeline()) == 4 * 14
 
 
 def test_elements_are_never_cut() -> None:
-    run = simulate(catalogue.get("ring"), 3, 16, Network(3, ALPHA, BETA), itemsize=8)
+    run = simulate(catalogue.get("ring"), 3, 16, uniform(3, ALPHA, BETA), itemsize=8)
     assert sorted({message.nbytes for message in run.timeline()}) == [0, 8]
 
 
 def test_one_rank_does_nothing() -> None:
-    run = simulate(catalogue.get("ring"), 1, 100, Network(1, ALPHA, BETA))
+    run = simulate(catalogue.get("ring"), 1, 100, uniform(1, ALPHA, BETA))
     assert (run.seconds, run.messages, run.bound, len(run.timeline())) == (0.0, 0, 0.0, 0)
 
 
@@ -132,7 +133,7 @@ def test_one_rank_does_nothing() -> None:
 )
 def test_a_schedule_that_would_wait_for_ever_is_refused(rounds: list[list[Round]], complaint: str) -> None:
     with pytest.raises(ScheduleError, match=rf"rank \d.*{complaint}"):
-        simulate(by_hand(rounds, chunks=2), 2, 10, Network(2, ALPHA, BETA))
+        simulate(by_hand(rounds, chunks=2), 2, 10, uniform(2, ALPHA, BETA))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_a_schedule_that_would_wait_for_ever_is_refused(rounds: list[list[Round]
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], complaint: str) -> None:
-    good: dict[str, Any] = {"algorithm": catalogue.get("ring"), "size": 4, "nbytes": 8, "network": Network(4, 1, 1)}
+    good: dict[str, Any] = {"algorithm": catalogue.get("ring"), "size": 4, "nbytes": 8, "network": uniform(4, 1, 1)}
     with pytest.raises(ValueError, match=complaint):
         simulate(**{**good, **arguments})
 
@@ -154,7 +155,7 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], complaint: str) ->
 def test_a_result_below_the_bound_is_a_defect_and_says_so() -> None:
     idle = by_hand([[()], [()]], collective="allreduce")
     with pytest.raises(AssertionError, match="below the lower bound"):
-        simulate(idle, 2, 10, Network(2, ALPHA, BETA))
+        simulate(idle, 2, 10, uniform(2, ALPHA, BETA))
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ def test_what_is_sent_is_what_the_schedule_says(case: tuple[Algorithm, int, int,
 @pytest.mark.parametrize("algorithm", EVERY, ids=str)
 def test_totals_agree_with_the_prover(algorithm: Algorithm) -> None:
     for size in filter(algorithm.supports, (2, 5, 8, 13)):
-        run = simulate(algorithm, size, (algorithm.chunks(size) or 1) * 64, Network(size, ALPHA, BETA))
+        run = simulate(algorithm, size, (algorithm.chunks(size) or 1) * 64, uniform(size, ALPHA, BETA))
         found = proof.prove(algorithm, size)
         sent = [0] * size
         for message in run.timeline():
@@ -240,8 +241,7 @@ def test_other_names_for_the_ranks_change_nothing(
 def test_doubling_the_bandwidth_halves_the_bandwidth_term(case: tuple[Algorithm, int, int, Network]) -> None:
     algorithm, size, nbytes, network = case
     once, twice = (
-        simulate(algorithm, size, nbytes, replace(network, alpha=0.0, gamma=0.0, beta=network.beta / factor)).seconds
-        for factor in (1, 2)
+        simulate(algorithm, size, nbytes, uniform(size, 0.0, network.beta / factor)).seconds for factor in (1, 2)
     )
     assert twice == pytest.approx(once / 2, rel=1e-12)
 
@@ -252,7 +252,8 @@ def test_a_slower_network_is_never_faster(case: tuple[Algorithm, int, int, Netwo
     algorithm, size, nbytes, network = case
     base = simulate(algorithm, size, nbytes, network).seconds
     for term in ("alpha", "beta", "gamma"):
-        slower = replace(network, **{term: getattr(network, term) * factor})
+        costs = {name: getattr(network, name) * (factor if name == term else 1) for name in ("alpha", "beta", "gamma")}
+        slower = uniform(size, **costs)
         assert simulate(algorithm, size, nbytes, slower).seconds >= base * (1 - 1e-12)
 
 
@@ -275,7 +276,7 @@ def test_any_matched_schedule_runs_to_its_end(size: int, nbytes: int, chance: ra
             recvs = tuple(Recv(a, 0, INCOMING_FIRST) for a, b in edges if b == rank)
             rounds[rank].append(sends + recvs)
     idle = replace(by_hand(rounds, collective="barrier"), chunk_count=lambda size, at: 1)
-    network = Network(size, 0.0, 1e-9, 1e-9)
+    network = uniform(size, 0.0, 1e-9, 1e-9)
     run = simulate(idle, size, nbytes, network)
     assert run.messages == sum(isinstance(op, Send) for mine in rounds for ops in mine for op in ops)
     busiest = max(sum(len([op for op in ops if isinstance(op, Send)]) for ops in mine) for mine in rounds)
@@ -292,13 +293,13 @@ def test_a_ring_over_64_ranks_takes_well_below_a_second() -> None:
 
 
 def test_completion_cannot_be_written_to() -> None:
-    run = simulate(catalogue.get("ring"), 4, 8, Network(4, ALPHA, BETA))
+    run = simulate(catalogue.get("ring"), 4, 8, uniform(4, ALPHA, BETA))
     with pytest.raises(ValueError, match="read-only"):
         np.add(run.completion, 1, out=run.completion)
 
 
 def test_a_timeline_is_a_sequence_of_messages() -> None:
-    timeline = simulate(catalogue.get("ring"), 4, 8, Network(4, ALPHA, BETA)).timeline()
+    timeline = simulate(catalogue.get("ring"), 4, 8, uniform(4, ALPHA, BETA)).timeline()
     assert isinstance(timeline[0], Message)
     assert timeline[-1].round == 5
     assert [message.round for message in timeline[:5]] == [0, 0, 0, 0, 1]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from collectives import catalogue
 from collectives.catalogue import Algorithm
 from collectives.contract import CONTRACTS
-from simulator import Network, simulate, theory
-from simulator.messages import lower
+from simulator import simulate, theory
+from simulator.blocks import blocks
+from simulator.networks import uniform
 
 EVERY = [catalogue.get(name) for name in catalogue.names()]
 SIZES = (*range(1, 18), 32, 64)
@@ -33,7 +34,7 @@ def test_the_simulator_agrees_with_the_closed_form(
     for size in filter(algorithm.supports, SIZES):
         nbytes = divisible(algorithm, size, factor)
         expected = theory.seconds(algorithm, size, nbytes, alpha, beta, gamma)
-        assert simulate(algorithm, size, nbytes, Network(size, alpha, beta, gamma)).seconds == pytest.approx(
+        assert simulate(algorithm, size, nbytes, uniform(size, alpha, beta, gamma)).seconds == pytest.approx(
             expected, rel=1e-9
         )
 
@@ -48,7 +49,7 @@ def test_so_it_does_with_any_parameters(data: st.DataObject) -> None:
     alpha, beta, gamma = (data.draw(COSTS) for _ in range(3))
     nbytes = divisible(algorithm, size, data.draw(st.integers(1, 10**5)))
     expected = theory.seconds(algorithm, size, nbytes, alpha, beta, gamma)
-    assert simulate(algorithm, size, nbytes, Network(size, alpha, beta, gamma)).seconds == pytest.approx(
+    assert simulate(algorithm, size, nbytes, uniform(size, alpha, beta, gamma)).seconds == pytest.approx(
         expected, rel=1e-9
     )
 
@@ -64,8 +65,8 @@ def test_bytes_that_do_not_divide_cost_at_most_one_byte_a_chunk(
         theory.seconds(algorithm, size, whole * unit, 1e-6, beta, gamma)
         for whole in (nbytes // unit, -(-nbytes // unit))
     )
-    run = simulate(algorithm, size, nbytes, Network(size, 1e-6, beta, gamma))
-    if lower(algorithm, size).fan.max() > 1:
+    run = simulate(algorithm, size, nbytes, uniform(size, 1e-6, beta, gamma))
+    if max(int(block.fan.max()) for block in blocks(algorithm, size, nbytes)) > 1:
         high *= (
             1.1  # two messages at a port: where one is a byte shorter, a less urgent one may slip in before the next
         )
