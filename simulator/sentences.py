@@ -12,7 +12,7 @@ import numpy as np
 from simulator.explanation import Explanation, Kind
 from simulator.timeline import Message
 
-__all__ = ["LANGUAGES", "sentences"]
+__all__ = ["LANGUAGES", "kinds_in_words", "sentences"]
 
 _WORTH_NAMING = 0.005
 _UNEVEN = 1.5  # a round that takes more than this many times its even share is named
@@ -129,9 +129,18 @@ LANGUAGES = MappingProxyType(
 
 def sentences(found: Explanation, language: str) -> list[str]:
     """What ``found`` says, most important first. ValueError for a language other than ``en`` and ``pt``."""
+    return list(_Teller(found, _spoken(language)).tell())
+
+
+def kinds_in_words(found: Explanation, language: str) -> str:
+    """``90 % moving bytes (β) and 10 % latency (α)``: the terms of a run that takes any time. ValueError likewise."""
+    return _Teller(found, _spoken(language)).kinds()
+
+
+def _spoken(language: str) -> _Texts:
     if language not in LANGUAGES:
         raise ValueError(f"language {language!r} is not spoken here; use {' or '.join(LANGUAGES)}")
-    return list(_Teller(found, LANGUAGES[language]).tell())
+    return LANGUAGES[language]
 
 
 class _Teller:
@@ -147,7 +156,7 @@ class _Teller:
             yield self.say.idle.format(algorithm=self.run.algorithm.label)
             return
         yield self._total()
-        yield self._shares()
+        yield self.say.shares.format(shares=self.kinds())
         if self.found.messages:
             yield self._path()
         if contended := self._contended():
@@ -165,14 +174,14 @@ class _Teller:
         )  # fmt: skip
         return total + (self.say.bound.format(times=self._number(run.seconds / run.bound)) if run.bound else ".")
 
-    def _shares(self) -> str:
+    def kinds(self) -> str:
+        """The terms worth naming, the largest first."""
         named = [
             f"{self._share(seconds)} {self.say.kinds[kind]}"
             for kind, seconds in self.shares
             if seconds > _WORTH_NAMING * self.run.seconds
         ]
-        listed = named[0] if len(named) == 1 else self.say.joint.join(named[:-1]) + self.say.and_ + named[-1]
-        return self.say.shares.format(shares=listed)
+        return named[0] if len(named) == 1 else self.say.joint.join(named[:-1]) + self.say.and_ + named[-1]
 
     def _path(self) -> str:
         ranks, rounds = self._by_rank(), self._by_round()

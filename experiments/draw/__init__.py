@@ -31,17 +31,20 @@ def svg(
     rounds: bool = False,
     language: str = "en",
     theme: str = "auto",
+    critical_path: bool = False,
 ) -> str:
     """The space-time diagram of ``algorithm`` for ``size`` ranks and ``nbytes`` bytes on ``network``, as SVG.
 
     ``rounds``: one step a round instead of time. ``language``: ``en`` or ``pt``. ``theme``: ``auto`` follows the
     reader's preference, ``light`` and ``dark`` are fixed, ``inherit`` takes the ``color`` of the page around it.
+    ``critical_path``: highlight what the end of the run waited for.
     Raises UsageFault for another language or theme, and ValueError for what ``simulate`` refuses.
     """
     from experiments.draw import diagram
     from simulator import simulate
 
-    return diagram.svg(simulate(algorithm, size, nbytes, network), rounds=rounds, language=language, theme=theme)
+    run = simulate(algorithm, size, nbytes, network)
+    return diagram.svg(run, rounds=rounds, language=language, theme=theme, critical_path=critical_path)
 
 
 def png(drawing: str, scale: float = 2.0) -> bytes:

@@ -60,7 +60,7 @@ def by_round(timeline: Timeline) -> Timeline:
 def _slot(message: Message, out: tuple[int, int], into: tuple[int, int]) -> Message:
     begin = message.round + 0.06 + 0.4 * out[0] / out[1]
     finish = message.round + 0.54 + 0.4 * (into[0] + 1) / into[1]
-    return replace(message, start=begin, sent=begin + 0.4 / max(out[1], into[1]), end=finish)
+    return replace(message, start=begin, sent=begin + 0.4 / max(out[1], into[1]), arrived=finish, end=finish)
 
 
 def _turns(timeline: Sequence[Message], *, sending: bool) -> list[tuple[int, int]]:

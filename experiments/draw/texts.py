@@ -14,6 +14,7 @@ __all__ = ["LANGUAGES", "Texts", "counted", "texts"]
 class Texts:
     """One language: single words, (singular, plural), and format strings with braces."""
 
+    language: str
     rank: str
     ranks: tuple[str, str]
     round: str
@@ -37,11 +38,13 @@ class Texts:
     decimal: str
     describe: str
     tooltip: str
+    path: str
 
 
 LANGUAGES = MappingProxyType(
     {
         "en": Texts(
+            language="en",
             rank="rank",
             ranks=("rank", "ranks"),
             round="round",
@@ -65,8 +68,10 @@ LANGUAGES = MappingProxyType(
             decimal=".",
             describe="Space-time diagram: {algorithm} ({collective}), {ranks}, {messages} in {rounds}, {seconds}.",
             tooltip="round {round}: rank {source} → rank {dest}, chunks {chunks}, {nbytes}, {start} to {end}",
+            path="critical path",
         ),
         "pt": Texts(
+            language="pt",
             rank="rank",
             ranks=("rank", "ranks"),
             round="rodada",
@@ -90,6 +95,7 @@ LANGUAGES = MappingProxyType(
             decimal=",",
             describe="Diagrama espaço-tempo: {algorithm} ({collective}), {ranks}, {messages} em {rounds}, {seconds}.",
             tooltip="rodada {round}: rank {source} → rank {dest}, blocos {chunks}, {nbytes}, {start} a {end}",
+            path="caminho crítico",
         ),
     }
 )
