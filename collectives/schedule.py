@@ -70,15 +70,15 @@ class Chunks(Set[int]):
 
     def __init__(self, indices: int | Iterable[int]) -> None:
         if isinstance(indices, int):
-            self.spans = ((indices, indices + 1),)
-            self._length = 1
+            self._set(((indices, indices + 1),), 1)
         else:
-            self.spans = _spans(indices)
-            self._length = sum([hi - lo for lo, hi in self.spans])
-        self._check()
+            spans = _spans(indices)
+            self._set(spans, sum([hi - lo for lo, hi in spans]))
 
-    def _check(self) -> None:
-        if self.spans and self.spans[0][0] < 0:
+    def _set(self, spans: tuple[tuple[int, int], ...], length: int) -> None:
+        self.spans = spans
+        self._length = length
+        if spans and spans[0][0] < 0:
             raise ScheduleError(f"chunk {self.spans[0][0]} is negative; chunk indices count from 0")
 
     @classmethod
@@ -92,9 +92,8 @@ class Chunks(Set[int]):
         for (_, end), (start, _) in pairwise(spans):
             if start <= end:
                 raise ScheduleError(f"spans {spans} do not ascend with a gap between each and the next")
-        chunks.spans = tuple((lo, hi) for lo, hi in spans if lo < hi)
-        chunks._length = sum([hi - lo for lo, hi in chunks.spans])
-        chunks._check()
+        filled = tuple([(lo, hi) for lo, hi in spans if lo < hi])
+        chunks._set(filled, sum([hi - lo for lo, hi in filled]))
         return chunks
 
     def __iter__(self) -> Iterator[int]:
@@ -145,7 +144,7 @@ class Send:
 
     def __init__(self, dest: int, chunks: int | Iterable[int]) -> None:
         object.__setattr__(self, "dest", dest)
-        object.__setattr__(self, "chunks", chunks if isinstance(chunks, Chunks) else Chunks(chunks))
+        object.__setattr__(self, "chunks", chunks if type(chunks) is Chunks else Chunks(chunks))
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
@@ -163,7 +162,7 @@ class Recv:
 
     def __init__(self, source: int, chunks: int | Iterable[int], fold: Fold = OVERWRITE) -> None:
         object.__setattr__(self, "source", source)
-        object.__setattr__(self, "chunks", chunks if isinstance(chunks, Chunks) else Chunks(chunks))
+        object.__setattr__(self, "chunks", chunks if type(chunks) is Chunks else Chunks(chunks))
         object.__setattr__(self, "fold", fold)
 
     @property
@@ -306,11 +305,15 @@ def mirror(schedule: Schedule, fold: Fold = INCOMING_FIRST) -> Schedule:
 
     def reversed_rounds(rank: int, size: int) -> Iterator[Round]:
         for operations in reversed(list(schedule(rank, size))):
-            yield tuple(
-                Recv(operation.dest, operation.chunks, fold)
-                if isinstance(operation, Send)
-                else Send(operation.source, operation.chunks)
-                for operation in reversed(operations)
+            yield (
+                ()
+                if not operations
+                else tuple(
+                    Recv(operation.dest, operation.chunks, fold)
+                    if isinstance(operation, Send)
+                    else Send(operation.source, operation.chunks)
+                    for operation in reversed(operations)
+                )
             )
 
     return reversed_rounds
