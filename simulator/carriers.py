@@ -14,7 +14,11 @@ import numpy as np
 
 from simulator.networks import Network
 
-__all__ = ["Alone", "Carrier", "Flows", "carrier_of_cores", "carrier_of_links"]
+__all__ = ["SAME", "Alone", "Carrier", "Flows", "carrier_of_cores", "carrier_of_links"]
+
+
+SAME = 1e-12
+"""Moments that differ by less than this share are one, so that rounding never decides."""
 
 
 class Flows(Protocol):
@@ -55,7 +59,7 @@ class Alone:
     def advance(self, now: float) -> Sequence[int]:
         """The slots that are through."""
         through: list[int] = []
-        while self._ends and self._ends[0][0] <= now:
+        while self._ends and self._ends[0][0] <= now * (1 + SAME):
             through.append(heapq.heappop(self._ends)[1])
         return through
 

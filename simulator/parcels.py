@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 
@@ -16,10 +17,11 @@ __all__ = ["Parcel", "Ports"]
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """One message. ``turn``: lower goes first. ``rate``: bytes/s that its ports and links allow it when alone.
+    """One message. ``turn``: lower goes first, once it is ready. ``rate``: bytes/s that it has when alone.
 
     Seconds: ``overhead`` on each processor, ``handshake`` before it may start, ``gap`` for which the ports stay taken,
-    ``latency`` from the last byte sent to the last one there. ``delivered`` is called at the end.
+    ``latency`` from the last byte sent to the last one there. ``sent`` is called when the last byte has left, and
+    ``delivered`` at the end.
     """
 
     source: int
@@ -32,6 +34,7 @@ class Parcel:
     handshake: float
     gap: float
     latency: float
+    sent: Callable[[], None]
     delivered: Callable[[], None]
 
 
@@ -43,10 +46,12 @@ class Ports:
         self._sending, self._receiving = [False] * network.size, [False] * network.size
         self._leaving: list[dict[int, Parcel]] = [{} for _ in range(network.size)]  # those that wait, by turn
         self._coming: list[dict[int, Parcel]] = [{} for _ in range(network.size)]
+        self._stirred: dict[tuple[int, int], dict[int, Parcel]] = {}  # the queues of ports where something changed
+        self._turns = count()
         self._routes: dict[tuple[int, int], tuple[tuple[int, ...], float, float]] = {}
         self._costs: dict[int, tuple[float, float, float]] = {}
 
-    def parcel(self, source: int, dest: int, nbytes: int, turn: int) -> Parcel:
+    def parcel(self, source: int, dest: int, nbytes: int) -> Parcel:
         """A message with what it costs on this network. Raises ValueError for less than 0 bytes."""
         message = self._network.model.message
         links, bandwidth, wire = self._route(source, dest)
@@ -54,36 +59,45 @@ class Ports:
         asks = message.handshake and nbytes > message.eager
         latency = wire + delay
         return Parcel(
-            source, dest, nbytes, turn, links, min(rate, bandwidth), overhead, 2 * latency if asks else 0.0,
-            message.gap, latency, _nothing,
+            source, dest, nbytes, 0, links, min(rate, bandwidth), overhead, 2 * latency if asks else 0.0,
+            message.gap, latency, _nothing, _nothing,
         )  # fmt: skip
 
-    def ready(self, parcel: Parcel) -> bool:
-        """Whether it starts now, both of its ports taken; if not, it waits for them."""
-        if self._free(parcel):
-            self._take(parcel)
-            return True
+    def ready(self, parcel: Parcel) -> None:
+        """It waits for its ports from now on, behind those that do already."""
+        parcel.turn = next(self._turns)
         self._leaving[parcel.source][parcel.turn] = self._coming[parcel.dest][parcel.turn] = parcel
-        return False
+        self._stirred[0, parcel.source] = self._leaving[parcel.source]
+        self._stirred[1, parcel.dest] = self._coming[parcel.dest]
 
-    def released(self, parcel: Parcel) -> Iterator[Parcel]:
-        """Free the ports of ``parcel``; yields those that start now in its place, their ports taken."""
+    def released(self, parcel: Parcel) -> None:
+        """Its ports are free again."""
         self._sending[parcel.source] = self._receiving[parcel.dest] = False
-        queues = self._leaving[parcel.source], self._coming[parcel.dest]
-        while found := [first for queue in queues for first in self._first(queue)]:
-            following = min(found, key=lambda waiting: waiting.turn)
-            del self._leaving[following.source][following.turn], self._coming[following.dest][following.turn]
-            self._take(following)
-            yield following
+        self._stirred[0, parcel.source] = self._leaving[parcel.source]
+        self._stirred[1, parcel.dest] = self._coming[parcel.dest]
+
+    def starting(self) -> Iterator[Parcel]:
+        """Those that start now, first come, first served, their ports taken. Ask when all of a moment has been told."""
+        queues = list(self._stirred.values())
+        self._stirred.clear()
+        first = [(parcel.turn, at) for at, queue in enumerate(queues) for parcel in self._first(queue)]
+        heapq.heapify(first)
+        while first:
+            turn, at = heapq.heappop(first)
+            parcel = queues[at].get(turn)
+            if parcel is not None and self._free(parcel):
+                del self._leaving[parcel.source][turn], self._coming[parcel.dest][turn]
+                self._sending[parcel.source] = self._receiving[parcel.dest] = True
+                yield parcel
+            else:  # one of its ports has been taken meanwhile; the other may have a next
+                for following in self._first(queues[at]):
+                    heapq.heappush(first, (following.turn, at))
 
     def _first(self, queue: dict[int, Parcel]) -> list[Parcel]:
         return list(islice(filter(self._free, queue.values()), 1))
 
     def _free(self, parcel: Parcel) -> bool:
         return not (self._sending[parcel.source] or self._receiving[parcel.dest])
-
-    def _take(self, parcel: Parcel) -> None:
-        self._sending[parcel.source] = self._receiving[parcel.dest] = True
 
     def _route(self, source: int, dest: int) -> tuple[tuple[int, ...], float, float]:
         """Links, their lowest bandwidth and the sum of their latencies, looked up once for each pair."""

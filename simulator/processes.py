@@ -23,11 +23,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from simulator.carriers import Carrier, carrier_of_cores, carrier_of_links
+from simulator.carriers import SAME, Carrier, carrier_of_cores, carrier_of_links
 from simulator.networks import Network
 from simulator.parcels import Parcel, Ports
 
-__all__ = ["Deadlock", "Process", "Signal", "World"]
+__all__ = ["Deadlock", "Delivery", "Process", "Signal", "World"]
 
 T = TypeVar("T")
 
@@ -49,6 +49,16 @@ class Signal(Generic[T]):
 
     def __repr__(self) -> str:
         return " ".join(map(str, self.what))
+
+
+class Delivery(Signal[None]):
+    """A message on its way: happens when it is there. ``sent``: when its last byte has left its sender's port."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, *what: object) -> None:
+        super().__init__(*what)
+        self.sent: Signal[None] = Signal("the sending of", self)
 
 
 Process = Generator[Signal[Any], Any, T]
@@ -93,7 +103,7 @@ class World:
             try:
                 signal = process.send(value)
             except StopIteration as end:
-                self._happen(done, end.value)
+                self.happen(done, end.value)
                 return
             if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
                 raise TypeError(f"{label} yielded {signal!r}: a process yields what sleep, work, send or get return")
@@ -107,7 +117,7 @@ class World:
     def sleep(self, seconds: float) -> Signal[None]:
         """Happens ``seconds`` from now: time that takes no processor, such as computing on an accelerator."""
         signal: Signal[None] = Signal("the clock")
-        self._at(self.now + _duration(seconds), lambda: self._happen(signal, None))
+        self._at(self.now + _duration(seconds), lambda: self.happen(signal, None))
         return signal
 
     def work(self, rank: int, seconds: float) -> Signal[float]:
@@ -122,30 +132,31 @@ class World:
             self._process(rank)
         return signal
 
-    def send(self, source: int, dest: int, nbytes: int, *, queue: Hashable = None, item: object = None) -> Signal[None]:
+    def send(self, source: int, dest: int, nbytes: int, *, queue: Hashable = None, item: object = None) -> Delivery:
         """A message sets out now; happens when it is there, and ``item`` then lies in ``queue``, if one is named.
 
         Between a rank and itself it takes no time.
         """
-        signal: Signal[None] = Signal("a message of", nbytes, "bytes from rank", source, "to rank", dest)
-        parcel = self._ports.parcel(self._rank(source), self._rank(dest), nbytes, next(self._turn))
+        delivery = Delivery("a message of", nbytes, "bytes from rank", source, "to rank", dest)
+        parcel = self._ports.parcel(self._rank(source), self._rank(dest), nbytes)
 
         def delivered() -> None:
             if queue is not None:
                 self.put(queue, item)
-            self._happen(signal, None)
+            self.happen(delivery, None)
 
+        parcel.sent, parcel.delivered = lambda: self.happen(delivery.sent, None), delivered
         if source == dest:
+            self._at(self.now, parcel.sent)
             self._at(self.now, delivered)
         else:
-            parcel.delivered = delivered
             self._overhead(parcel, source, lambda: self._injected(parcel))
-        return signal
+        return delivery
 
     def put(self, queue: Hashable, item: object) -> None:
         """Lay ``item`` at the end of ``queue``; any hashable value names a queue."""
         if self._takers[queue]:
-            self._happen(self._takers[queue].popleft(), item)
+            self.happen(self._takers[queue].popleft(), item)
         else:
             self._queues[queue].append(item)
 
@@ -153,26 +164,36 @@ class World:
         """Happens when ``queue`` has an item for this taker; value: the item. First come, first served."""
         signal: Signal[Any] = Signal("an item in queue", queue)
         if self._queues[queue]:
-            self._happen(signal, self._queues[queue].popleft())
+            self.happen(signal, self._queues[queue].popleft())
         else:
             self._takers[queue].append(signal)
         return signal
+
+    def happen(self, signal: Signal[T], value: T) -> None:
+        """Let ``signal`` happen now, for the first and only time; those who wait for it go on with ``value``."""
+        signal.happened, signal.value = True, value
+        for go_on in signal.waiting:
+            self._at(self.now, lambda go_on=go_on: go_on(value))
+        signal.waiting.clear()
 
     def run(self, until: Signal[Any] | None = None) -> float:
         """Let things happen until ``until`` has, or until nothing is left; returns ``now``.
 
         Raises Deadlock if ``until`` can no longer happen, or if processes that are no servers wait for ever.
         """
-        while until is None or not until.happened:
+        while not (until and until.happened):
             moment = min(self._agenda[0][0] if self._agenda else math.inf, self._links.next(), self._cores.next())
             if moment == math.inf:
                 break
             self.now = max(self.now, moment)
             for carrier in (self._links, self._cores):
                 carrier.advance(self.now)
-            while self._agenda and self._agenda[0][0] <= self.now and not (until and until.happened):
-                heapq.heappop(self._agenda)[2]()
-        if self._alive and (until is None or not until.happened):
+            while self._agenda and self._agenda[0][0] <= self.now * (1 + SAME) and not (until and until.happened):
+                heapq.heappop(self._agenda)[-1]()
+            # Ports are given away when all else of this moment has happened, so that its order does not matter.
+            for parcel in self._ports.starting():
+                self._start(parcel)
+        if self._alive and not (until and until.happened):
             raise Deadlock(f"nothing can happen any more at {self.now:.9g} s, but {self._waiting()}")
         if until is not None and not until.happened:
             raise Deadlock(f"nothing can happen any more at {self.now:.9g} s, and {until!r} has not come")
@@ -182,12 +203,6 @@ class World:
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (moment, next(self._turn), action))
-
-    def _happen(self, signal: Signal[T], value: T) -> None:
-        signal.happened, signal.value = True, value
-        for go_on in signal.waiting:
-            self._at(self.now, lambda go_on=go_on: go_on(value))
-        signal.waiting.clear()
 
     def _await(self, signal: Signal[Any], go_on: Callable[[Any], None]) -> None:
         if signal.happened:
@@ -220,7 +235,7 @@ class World:
         def done() -> None:
             self.working[rank] += self.now - began
             self._jobs[rank].popleft()
-            self._happen(signal, began - asked)
+            self.happen(signal, began - asked)
             if self._jobs[rank]:
                 self._process(rank)
 
@@ -233,11 +248,7 @@ class World:
             then()
 
     def _injected(self, parcel: Parcel) -> None:
-        self._at(self.now + parcel.handshake, lambda: self._ready(parcel))
-
-    def _ready(self, parcel: Parcel) -> None:
-        if self._ports.ready(parcel):
-            self._start(parcel)
+        self._at(self.now + parcel.handshake, lambda: self._ports.ready(parcel))
 
     def _start(self, parcel: Parcel) -> None:
         began = self.now
@@ -245,14 +256,11 @@ class World:
         def sent() -> None:
             self.sending[parcel.source] += self.now - began
             self.receiving[parcel.dest] += self.now - began
-            self._at(self.now + parcel.gap, lambda: self._released(parcel))
+            parcel.sent()
+            self._at(self.now + parcel.gap, lambda: self._ports.released(parcel))
             self._at(self.now + parcel.latency, lambda: self._overhead(parcel, parcel.dest, parcel.delivered))
 
         self._carry(self._links, parcel.links, parcel.nbytes, parcel.rate, sent)
-
-    def _released(self, parcel: Parcel) -> None:
-        for following in self._ports.released(parcel):
-            self._start(following)
 
 
 def _duration(seconds: float) -> float:
