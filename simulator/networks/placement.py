@@ -45,7 +45,7 @@ def place(network: Network, how: str | Sequence[int] | Ints, ranks: int | None =
 
 
 def _explicit(network: Network, hosts: Ints, ranks: int | None) -> Network:
-    if hosts.ndim != 1 or not np.issubdtype(hosts.dtype, np.integer):
+    if hosts.ndim != 1 or not (np.issubdtype(hosts.dtype, np.integer) or not len(hosts)):
         raise ValueError("a placement is a list of host numbers, one for each rank")
     count = len(hosts) if ranks is None else whole("ranks", ranks)
     if len(hosts) < count:
