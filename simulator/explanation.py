@@ -85,9 +85,8 @@ class Explanation:
 
 def explain(run: Run) -> Explanation:
     """Find the critical path of ``run``. It plays the run again with all messages kept, so it suits runs that fit."""
-    last = int(np.argmax(run.completion))
     walk = _Walk(run)
-    backwards = walk.back_from(last, run.seconds) if run.seconds > 0 else iter(())
+    backwards = walk.back_from(walk.last(run.completion), run.seconds) if run.seconds > 0 else iter(())
     return Explanation(run, tuple(reversed(list(backwards))))
 
 
@@ -108,6 +107,15 @@ class _Walk:
             self.sends.setdefault((message.source, message.round), []).append(message)
             self.recvs.setdefault((message.dest, message.round), []).append(message)
         self.now = run.seconds
+
+    def last(self, completion: Floats) -> int:
+        """The rank that is through last; of several the first that waits for what it receives, if there is one."""
+        through = np.flatnonzero(completion == completion.max()).tolist()
+        takers = (rank for rank in through if (place := self._last_place(rank)) and self.recvs.get(place))
+        return next(takers, through[0])
+
+    def _last_place(self, rank: int) -> tuple[int, int] | None:
+        return (rank, self.stays[rank][-1].round) if rank in self.stays else None
 
     def back_from(self, rank: int, end: float) -> Iterator[Step]:
         """The steps, the last one first."""

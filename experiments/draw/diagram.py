@@ -105,10 +105,9 @@ class _Picture:
         if self.explained:
             label = f"{words.path}: {kinds_in_words(self.explained, words.language)}"
             end = WIDTH - RIGHT
-            self.canvas.text(end, 30, label, "small", anchor="end")
-            left = end - 5.8 * len(label) - 30
+            self.canvas.text(end - 32, 30, label, "small", anchor="end")
             for style in ("path band", "path core"):
-                mark = self.canvas.add("path", d=f"M{left:.1f} 26h20")
+                mark = self.canvas.add("path", d=f"M{end - 24:g} 26h20")
                 mark.set("class", style)
                 if style == "path band":
                     mark.set("stroke-width", "6")

@@ -39,6 +39,10 @@ class Texts:
     describe: str
     tooltip: str
     path: str
+    link_use: str
+    mean: str
+    most_used: str
+    busiest: str
 
 
 LANGUAGES = MappingProxyType(
@@ -69,6 +73,10 @@ LANGUAGES = MappingProxyType(
             describe="Space-time diagram: {algorithm} ({collective}), {ranks}, {messages} in {rounds}, {seconds}.",
             tooltip="round {round}: rank {source} → rank {dest}, chunks {chunks}, {nbytes}, {start} to {end}",
             path="critical path",
+            link_use="Use of links",
+            mean="mean",
+            most_used="the {shown} most used of {used} links",
+            busiest="Share of bandwidth used over time. The busiest link is {link}, {share} on average.",
         ),
         "pt": Texts(
             language="pt",
@@ -96,6 +104,10 @@ LANGUAGES = MappingProxyType(
             describe="Diagrama espaço-tempo: {algorithm} ({collective}), {ranks}, {messages} em {rounds}, {seconds}.",
             tooltip="rodada {round}: rank {source} → rank {dest}, blocos {chunks}, {nbytes}, {start} a {end}",
             path="caminho crítico",
+            link_use="Uso dos enlaces",
+            mean="média",
+            most_used="os {shown} enlaces mais usados de {used}",
+            busiest="Parte da banda usada ao longo do tempo. O enlace mais ocupado é {link}, {share} em média.",
         ),
     }
 )
