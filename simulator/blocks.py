@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from collectives.catalogue import Algorithm
 from collectives.matching import match
 from simulator.columns import Side, gather
+from simulator.cut import Cut
 from simulator.generation import parts
 
 __all__ = ["Block", "blocks"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+_MOST_SPANS = 16
+"""A block is full with this many spans for each message that it should hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,53 +59,38 @@ class Block:
 def blocks(algorithm: Algorithm, size: int, nbytes: int, itemsize: int = 1, least: int = 65536) -> Iterator[Block]:
     """The messages of ``algorithm`` for ``size`` ranks and a vector of ``nbytes`` bytes, in order of their rounds.
 
-    A block holds whole rounds and at least ``least`` messages; the last may hold fewer. Chunks end between elements
-    of ``itemsize`` bytes.
+    A block holds whole rounds and at least ``least`` messages; the last may hold fewer, and so may those of scattered
+    chunks. Chunks end between elements of ``itemsize`` bytes. A schedule without rounds has no blocks.
 
     Raises ScheduleError naming rank, round and chunks where sends and receives do not match, for they would wait for
     ever, and where ranks differ in their number of rounds.
     """
-    cut = _Cut(nbytes * algorithm.vectors(size) // itemsize, algorithm.chunks(size), itemsize)
+    cut = Cut.of(algorithm, size, nbytes, itemsize)
     sends, receives = Side(), Side()
     begin = number = 0
     for number, found in enumerate(parts(algorithm, size), start=1):
         gather(number - 1, found, sends, receives)
-        if sends.operations >= least or receives.operations >= 2 * least:
+        if sends.operations >= least or sends.spans >= _MOST_SPANS * least:
             yield _block(algorithm, size, begin, number - begin, sends, receives, cut)
             begin = number
     if number > begin:
         yield _block(algorithm, size, begin, number - begin, sends, receives, cut)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """``elements`` of ``itemsize`` bytes in ``chunks`` nearly equal pieces, as ``schedule.extents`` cuts them."""
-
-    elements: int
-    chunks: int
-    itemsize: int
-
-    def start(self, chunk: Ints) -> Ints:
-        """The byte at which each chunk starts; ``chunks`` itself gives the end."""
-        base, longer = divmod(self.elements, self.chunks) if self.chunks else (0, 0)
-        return (base * chunk + np.minimum(chunk, longer)) * self.itemsize
-
-
-def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side, receives: Side, cut: _Cut) -> Block:
+def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side, receives: Side, cut: Cut) -> Block:
     from simulator.pairing import pair  # compiled code: whoever only imports the simulator does not load it
 
     sent = sends.taken()
     pairs = pair(size, cut.chunks, begin, rounds, sent, receives.taken())
     if pairs.fault >= 0:
         _complain(algorithm, size, begin + pairs.fault)
-    lengths = cut.start(sent.high) - cut.start(sent.low)
     block = Block(
         first_round=begin,
         rounds=rounds,
         source=sent.rank,
         dest=sent.peer,
         round=np.repeat(np.arange(begin, begin + rounds), np.diff(pairs.first)),
-        nbytes=_sums(lengths, pairs.span_first),
+        nbytes=cut.nbytes(sent.low, sent.high, pairs.span_first),
         folds=pairs.folds,
         mutual=pairs.mutual,
         fan=pairs.fan,
@@ -112,21 +101,21 @@ def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side
     return block if pairs.ordered else _permuted(block, np.lexsort((block.source, pairs.met, pairs.turn, block.round)))
 
 
-def _sums(values: Ints, first: Ints) -> Ints:
-    """The sum of each group of ``values``, of which group ``i`` begins at ``first[i]``."""
-    if len(values) == len(first) - 1 and not np.any(np.diff(first) != 1):
-        return values
-    before = np.concatenate(([0], np.cumsum(values)))
-    return before[first[1:]] - before[first[:-1]]
-
-
 def _permuted(block: Block, order: Ints) -> Block:
     """The same messages in another order within their rounds."""
-    lengths = np.diff(block.span_first)[order]
-    span_first = np.concatenate(([0], np.cumsum(lengths)))
+    lengths: Ints = np.diff(block.span_first)[order]
+    span_first: Ints = np.concatenate(([0], np.cumsum(lengths)))
     moved: Ints = np.repeat(block.span_first[order] - span_first[:-1], lengths) + np.arange(span_first[-1])
-    columns = {name: getattr(block, name)[order] for name in ("source", "dest", "nbytes", "folds", "mutual")}
-    return replace(block, **columns, spans=block.spans[moved], span_first=span_first)
+    return replace(
+        block,
+        source=block.source[order],
+        dest=block.dest[order],
+        nbytes=block.nbytes[order],
+        folds=block.folds[order],
+        mutual=block.mutual[order],
+        spans=block.spans[moved],
+        span_first=span_first,
+    )
 
 
 def _complain(algorithm: Algorithm, size: int, number: int) -> NoReturn:

@@ -33,13 +33,13 @@ class Columns(NamedTuple):
 
 
 class Side:
-    """Sends, or receives, as they come in."""
+    """Sends, or receives, as they come in: how many ``operations`` and ``spans`` there are by now."""
 
     def __init__(self) -> None:
         self._runs: list[int] = []
         self._arrays: tuple[list[Ints], ...] = ([], [], [], [])
         self._numbers: tuple[list[int], ...] = ([], [], [], [])
-        self.operations = 0
+        self.operations = self.spans = 0
 
     def one(self, rank: int, peer: int, number: int, turn: int, folds: bool, spans: Sequence[tuple[int, int]]) -> None:
         """Add an operation of a single rank."""
@@ -51,6 +51,7 @@ class Side:
             lows.append(low)
             highs.append(high)
         self.operations += 1
+        self.spans += len(spans)
 
     def many(
         self, ranks: Ints, peer: int | Lanes, number: int, turn: int, folds: bool, spans: Sequence[tuple[int, int]]
@@ -63,6 +64,7 @@ class Side:
         for arrays, new in zip(self._arrays, (ranks, _spread(peer, count), *ends), strict=True):
             arrays.append(new)
         self.operations += count
+        self.spans += count * len(spans)
 
     def taken(self) -> Columns:
         """All that was added, which this forgets. Raises ScheduleError for what is no whole number of 64 bits."""
