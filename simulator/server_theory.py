@@ -6,8 +6,8 @@
 - Servers beside the workers: 2α + 2(w-1)/k·nβ + nγ/k, and for k = w the ring's bandwidth term, 2(w-1)/w·nβ.
 - The ring over the workers: 2(w-1)α + 2(w-1)/w·nβ + (w-1)/w·nγ.
 
-So servers win where latency counts, two of them beside 2(w-1); and with k ≥ w servers of their own they win in bandwidth
-too as soon as 1 + w/(ks) < 2(w-1)/w, because a worker receives while it still sends. Else the ring wins.
+So servers win where latency counts, two of them beside 2(w-1); and with k ≥ w servers of their own they win in
+bandwidth too as soon as 1 + w/(ks) < 2(w-1)/w, because a worker receives while it still sends. Else the ring wins.
 The first two are exact in the simulator where k divides w, or w = 1. Elsewhere they are what no order of messages can
 beat, and first come, first served leaves a port idle now and then.
 Sources: Li et al. (2014); Patarasuk and Yuan (2009) for the ring; Jiang et al. (BytePS, 2020) for k ≥ w and slices.
