@@ -105,7 +105,8 @@ def _permuted(block: Block, order: Ints) -> Block:
     """The same messages in another order within their rounds."""
     lengths: Ints = np.diff(block.span_first)[order]
     span_first: Ints = np.concatenate(([0], np.cumsum(lengths)))
-    moved: Ints = np.repeat(block.span_first[order] - span_first[:-1], lengths) + np.arange(span_first[-1])
+    shift: Ints = block.span_first[order] - span_first[:-1]
+    moved = np.repeat(shift, lengths) + np.arange(len(block.spans))
     return replace(
         block,
         source=block.source[order],
