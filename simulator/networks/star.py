@@ -112,6 +112,6 @@ def from_profile(profile: Measured, size: int) -> Network:
 
 
 def _checked(size: int, bandwidth: float) -> tuple[int, float]:
-    if whole("size", size, least=-(2**62)) < 1:
+    if whole("size", size, least=0) < 1:
         raise ValueError(f"a network needs at least one host, got size={size}")
     return size, check_bandwidth(bandwidth)

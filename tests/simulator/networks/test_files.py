@@ -89,6 +89,13 @@ def test_a_drawing_in_toml_with_a_link_of_two_speeds(tmp_path: Path) -> None:
     assert (network.route(0, 1)[0].bandwidth, network.route(1, 0)[0].bandwidth) == (5e6, 25e6)
 
 
+def test_the_file_that_the_page_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text("utf-8")
+    network = load(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
+    assert network.size == 3
+    assert [hop.bandwidth for hop in network.route(0, 2)] == [1.25e9, 5e9, 1.25e9]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
