@@ -15,7 +15,7 @@ from simulator.conditions import Conditions
 from simulator.networks import Network
 from simulator.pricing import Priced, Pricing
 
-__all__ = ["Phase", "Played", "Record", "play"]
+__all__ = ["EventPlayer", "Phase", "Played", "Record", "SettledPlayer", "play"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -98,8 +98,8 @@ def play(
         raise ValueError("changes of links and background traffic need contention")
     on_links = conditions.on_links or bool(bins) or (contention and not network.topology.private)
     if not on_links and _is_calm(network, conditions):
-        return _Settled(phases, network, conditions, record=record).play()
-    return _Events(phases, network, conditions, on_links, record=record, bins=bins, seconds=seconds).play()
+        return SettledPlayer(phases, network, conditions, record=record).play()
+    return EventPlayer(phases, network, conditions, on_links=on_links, record=record, bins=bins, seconds=seconds).play()
 
 
 def _is_calm(network: Network, conditions: Conditions) -> bool:
@@ -118,7 +118,8 @@ class _Player:
         self.left = np.zeros(self.size)
         for rank, late in conditions.start.items():
             self.left[rank] = late
-        self.release = np.stack([np.broadcast_to(np.asarray(phase.release, float), self.size) for phase in phases])
+        released = [np.broadcast_to(np.asarray(phase.release, float), self.size) for phase in phases]
+        self.release = np.maximum.accumulate(np.stack([np.maximum(released[0], self.left), *released[1:]]))
         self.completion = np.zeros((len(phases), self.size))
         self.rounds = self.messages = self.bytes = 0
         self.fan, self.eager = 1, False
@@ -144,13 +145,16 @@ class _Player:
             self.record.ideal = np.concatenate([self.record.ideal, priced.ideal])
 
     def played(self, used: Floats | None = None) -> Played:
-        completion = np.maximum.accumulate(self.completion, axis=0)
+        completion = np.maximum.accumulate(np.maximum(self.completion, self.release), axis=0)
         completion.flags.writeable = False
         return Played(completion, self.rounds, self.messages, self.bytes, self.fan, self.eager, used, self.record)
 
 
-class _Settled(_Player):
+class SettledPlayer(_Player):
+    """Settles one block of rounds after the other."""
+
     def play(self) -> Played:
+        """Play all phases."""
         now = -1
         for number, begin, block in self.blocks():
             if number != now:
@@ -191,11 +195,20 @@ class _Settled(_Player):
         record.stay_of = np.concatenate([record.stay_of, of])
 
 
-class _Events(_Player):
+class EventPlayer(_Player):
+    """Feeds the event engine with blocks of rounds as its ranks need them."""
+
     def __init__(
-        self, phases: Sequence[Phase], network: Network, conditions: Conditions, on_links: bool, *, record: bool,
-        bins: int, seconds: float,
-    ) -> None:  # fmt: skip
+        self,
+        phases: Sequence[Phase],
+        network: Network,
+        conditions: Conditions,
+        *,
+        on_links: bool,
+        record: bool = False,
+        bins: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
         super().__init__(phases, network, conditions, record=record)
         self.on_links, self.conditions = on_links, conditions
         topology, cores = network.topology, network.model.cores
@@ -219,6 +232,7 @@ class _Events(_Player):
         self.world.ranks["compute"][1:], self.world.ranks["compute_end"] = ends[:-1], ends
 
     def play(self) -> Played:
+        """Play all phases; ValueError if a failed link keeps them from ending."""
         self._begin()
         coming = self.blocks()
         ahead = next(coming, None)
