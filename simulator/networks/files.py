@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from simulator.models import Model, Reduction
+from simulator.networks.checks import whole
 from simulator.networks.custom import Link, drawn
 from simulator.networks.network import Network
 from simulator.networks.parameters import rate, seconds, shape, shapes, whole_number
@@ -53,10 +54,13 @@ def find(text: str, ranks: int | None = None) -> Network:
     return network if ranks is None or ranks == network.size else place(network, _first(network, ranks))
 
 
-def _first(network: Network, ranks: int) -> Sequence[int]:
-    if ranks > network.topology.hosts:
-        raise ValueError(f"{network.name} has {network.topology.hosts} hosts, too few for {ranks} ranks")
-    return range(ranks) if ranks > network.size else network.place[:ranks].tolist()
+def _first(network: Network, ranks: int) -> list[int]:
+    hosts = network.topology.hosts
+    if ranks > hosts:
+        raise ValueError(f"{network.name} has {hosts} hosts, too few for {ranks} ranks")
+    if ranks > network.size:
+        raise ValueError(f"rank {network.size} has no place: {network.name} places {network.size} ranks, not {ranks}")
+    return network.place[: whole("ranks", ranks)].tolist()
 
 
 def _setting(text: str, setting: str) -> tuple[str, str]:

@@ -30,6 +30,7 @@ def rails(
     built = _Rails(whole("nodes", nodes), whole("gpus", gpus))
     seconds = [check_latency(island_latency, "island latency"), check_latency(latency)]
     rates = [check_bandwidth(island_bandwidth, "island bandwidth"), check_bandwidth(bandwidth)]
+    one_switch = nodes == 1 or gpus == 1  # nothing but an NVSwitch, or nothing but a rail
     topology = Topology(
         name="rails",
         hosts=built.hosts,
@@ -40,7 +41,9 @@ def rails(
         route=one_of(built.routes),
         cuts=built.cuts,
         label=built.label,
+        private=one_switch,
         many=built.routes,
+        translations="any" if one_switch else None,
     )
     return Network(topology, np.arange(built.hosts))
 

@@ -172,6 +172,8 @@ def test_networks_by_a_word(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TORUS + "placement = [7, 6, 5]")
     assert networks.find(str(tmp_path / "mine.toml")).place.tolist() == [7, 6, 5]
     assert networks.find(str(tmp_path / "mine.toml"), 2).place.tolist() == [7, 6]
+    with pytest.raises(ValueError, match="rank 3 has no place: torus places 3 ranks, not 4"):
+        networks.find(str(tmp_path / "mine.toml"), 4)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,7 @@ def test_networks_by_a_word(tmp_path: Path) -> None:
         ("torus:dims", 4, "'torus:dims': 'dims' should read parameter=value"),
         ("torus:dims=4xx4,latency=0,bandwidth=1", 4, "dims must be a whole number, got ''"),
         ("fat_tree:k=4,latency=0,bandwidth=1", 17, "fat tree has 16 hosts, too few for 17 ranks"),
+        ("fat_tree:k=4,latency=0,bandwidth=1", 0, "ranks must be at least 1, got 0"),
         ("none.toml", 4, "none.toml: cannot be read"),
         ("fat_tree:k=4,latency=0,bandwidth=1,oversubscription=two", 4, "oversubscription: "),
     ],
