@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collectives import catalogue
+from collectives import catalogue, proof
 from collectives.contract import CONTRACTS
-from experiments import network
 from experiments.arguments import algorithm
+from experiments.conditions import ConditionOptions
 from experiments.environment import collect
 from experiments.errors import UsageFault
-from experiments.network import Costs, costs
+from experiments.network import NetworkOptions
+from experiments.option_groups import grouped
 from experiments.records import Record, bandwidths, document
 from experiments.units import format_bytes, format_rate, format_seconds, parse_ranks, parse_sizes
 
 if TYPE_CHECKING:
-    from simulator import Run
+    from simulator import Conditions, Network, Run
 
-__all__ = ["Outcome", "command", "outcomes"]
+__all__ = ["Outcome", "Setting", "command", "outcomes"]
 
 EXECUTOR = "simulator"
+
+RANKS = 8
+"""How many there are where neither the command line nor the network says it."""
+
+_PROVEN_TO = 32
+"""Up to so many ranks a proof takes no time worth mentioning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,71 +68,143 @@ class Outcome:
         )
 
 
+@grouped
 def command(
     algorithms: Annotated[
         list[str] | None,
         typer.Argument(help="Such as ring or chain:segments=16; every allreduce if none.", show_default=False),
     ] = None,
-    ranks: Annotated[str, typer.Option("-n", "--ranks", help="Ranks: 8, 2-8 or 2:64 (doubling).")] = "8",
+    *,
+    ranks: Annotated[
+        str | None,
+        typer.Option(
+            "-n", "--ranks", help=f"Ranks: 8, 2-8 or 2:64 (doubling); all hosts of a network with a size, else {RANKS}."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(help="Bytes of the vector: 1MiB, or 8:16MiB (doubling).")] = "1MiB",
-    latency: network.Latency = None,
-    bandwidth: network.Bandwidth = None,
-    gamma: network.Gamma = None,
-    profile: network.Measured = None,
+    place: NetworkOptions,
+    contention: Annotated[
+        bool, typer.Option("--contention/--no-contention", help="Whether messages on one link share its bandwidth.")
+    ] = True,
+    disturbance: ConditionOptions,
     dtype: Annotated[str, typer.Option(help="Elements between which chunks end.")] = "uint8",
+    explain: Annotated[bool, typer.Option("--explain", help="Say what the time of each run was spent on.")] = False,
+    show_route: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="RANK RANK", help="Print what a message passes from one rank to another, and stop."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print records, for machines.")] = False,
 ) -> None:
-    """Simulate algorithms on a network without contention, beside their closed form and the lower bound.
+    """Simulate algorithms on a network, beside their closed form and the lower bound.
 
-    Options beside --profile replace what the profile says. Nothing is measured, and MPI is not needed.
+    Closed forms know the farthest message alone, and neither contention nor disturbances. Options beside --profile
+    replace what the profile says. Nothing is measured, and MPI is not needed.
 
-    Example: ciranda simulate ring halving_doubling -n 16 --size 1MiB --latency 5us --bandwidth 10Gbit/s
+    Example: ciranda simulate ring halving_doubling -n 64 --network torus:4x4x4 --size 16MiB
     """
     chosen = [algorithm(text) for text in algorithms or catalogue.names("allreduce")]
-    prices = costs(latency, bandwidth, gamma, profile)
-    found = list(outcomes(chosen, parse_ranks(ranks), parse_sizes(size), prices, dtype))
+    counts = parse_ranks(ranks) if ranks else [place.size() or RANKS]
+    if show_route is not None:
+        _print_route(place.build(counts[0]), *show_route)
+        return
+    setting = Setting(place.build, disturbance.build, contention=contention)
+    found = list(outcomes(chosen, counts, parse_sizes(size), setting, dtype))
     if not found:
-        raise UsageFault(f"{', '.join(entry.label for entry in chosen)}: none works for {ranks} ranks")
+        raise UsageFault(f"{', '.join(entry.label for entry in chosen)}: none works for {ranks or counts[0]} ranks")
     if as_json:
-        _print_json(found, prices)
-    else:
-        _print_tables(found, prices)
+        _print_json(found, {"network": place.network or "star", "disturbed": disturbance.describe()})
+        return
+    note = "Messages share links" if contention else "No contention"
+    notes = [place.describe(found[0].run.network), "; ".join(filter(None, (note, disturbance.describe())))]
+    _print_tables(found, notes, explain=explain)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and how algorithms run: the network of so many ranks, and the conditions on it."""
+
+    network: Callable[[int], Network]
+    conditions: Callable[[Network], Conditions] | None = None
+    contention: bool = True
 
 
 def outcomes(
-    algorithms: Sequence[catalogue.Algorithm], ranks: Iterable[int], sizes: Sequence[int], prices: Costs, dtype: str
+    algorithms: Sequence[catalogue.Algorithm], ranks: Iterable[int], sizes: Sequence[int], setting: Setting, dtype: str
 ) -> Iterable[Outcome]:
-    """Simulate every algorithm for every number of ranks that it supports and every size, the fastest first."""
+    """Simulate every algorithm for every number of ranks that it supports and every size, the fastest first.
+
+    Up to 32 ranks each schedule is proven first. UsageFault for what the network or the conditions do not allow.
+    """
     from experiments import payload
-    from simulator import simulate, theory
+    from simulator import theory
 
     itemsize = payload.dtype(dtype).itemsize
     for count in ranks:
+        network = setting.network(count)
+        conditions = setting.conditions(network) if setting.conditions else None
+        prices = network.alpha, network.beta, network.gamma
+        fitting = [entry for entry in algorithms if entry.supports(count)]
+        if count <= _PROVEN_TO:
+            for entry in fitting:
+                proof.prove(entry, count)
         for nbytes in sizes:
             if nbytes % itemsize:
                 raise UsageFault(f"{nbytes} bytes are no whole number of {dtype} elements, {itemsize} bytes each")
             found = [
                 Outcome(
-                    simulate(entry, count, nbytes, prices.network(count), itemsize=itemsize),
-                    theory.seconds(entry, count, nbytes, prices.alpha, prices.beta, prices.gamma),
+                    _simulated(entry, nbytes, itemsize, network, conditions, contention=setting.contention),
+                    theory.seconds(entry, count, nbytes, *prices),
                     dtype,
                 )
-                for entry in algorithms
-                if entry.supports(count)
+                for entry in fitting
             ]
             yield from sorted(found, key=lambda outcome: (_heading(outcome), outcome.run.seconds))
 
 
-def _print_json(found: Sequence[Outcome], prices: Costs) -> None:
-    environment = {**collect(), "alpha": prices.alpha, "beta": prices.beta, "gamma": prices.gamma}
+def _simulated(
+    entry: catalogue.Algorithm,
+    nbytes: int,
+    itemsize: int,
+    network: Network,
+    conditions: Conditions | None,
+    *,
+    contention: bool,
+) -> Run:
+    from simulator import simulate
+
+    try:
+        return simulate(
+            entry, network.size, nbytes, network, itemsize=itemsize, contention=contention, conditions=conditions
+        )
+    except ValueError as problem:  # a run that cannot end, because of a link that failed
+        raise UsageFault(f"{entry.label}: {problem}") from problem
+
+
+def _print_route(network: Network, source: int, dest: int) -> None:
+    try:
+        hops = network.route(source, dest)
+    except ValueError as problem:
+        raise UsageFault(str(problem)) from problem
+    typer.echo(f"rank {source} to rank {dest} on {network.name}: {len(hops)} {'link' if len(hops) == 1 else 'links'}")
+    for hop in hops:
+        rate = "infinite" if math.isinf(hop.bandwidth) else format_rate(hop.bandwidth)
+        typer.echo(f"link {hop.link}: {hop.name} ({format_seconds(hop.latency)}, {rate})")
+
+
+def _print_json(found: Sequence[Outcome], around: Mapping[str, str]) -> None:
+    network, contention = found[0].run.network, found[0].run.contention
+    prices = {"alpha": network.alpha, "beta": network.beta, "gamma": network.gamma}
+    environment = {**collect(), **prices, "contention": contention, **around}
     json.dump(document((outcome.record() for outcome in found), environment), sys.stdout, indent=1, allow_nan=False)
     print()
 
 
-def _print_tables(found: Sequence[Outcome], prices: Costs) -> None:
+def _print_tables(found: Sequence[Outcome], notes: Iterable[str], *, explain: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+
+    from simulator.explanation import explain as explained
 
     console = Console()
     gap = 1 if console.width >= 100 else 0  # the columns fit into 80 without it
@@ -137,7 +217,11 @@ def _print_tables(found: Sequence[Outcome], prices: Costs) -> None:
         for outcome in rows:
             table.add_row(*_row(outcome))
         console.print(table, "")
-    console.print(f"No contention; {prices}", markup=False, highlight=False)
+        for outcome in rows if explain else ():
+            words = " ".join(explained(outcome.run).words())
+            console.print(f"{outcome.run.algorithm.label}: {words}", "", markup=False, highlight=False)
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
 
 
 def _heading(outcome: Outcome) -> str:

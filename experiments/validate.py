@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Validated", "command", "validated"]
 
 EXECUTOR = "published"
+MAX_RANKS = 4096
 
 _SHORT = {"recursive_doubling": "doubling", "halving_doubling": "halving"}
 """So that a line of the table fits into 80 columns."""
@@ -72,11 +73,15 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[SERIES]...", help="Such as fugaku-mpi; all if none.")
     ] = None,
+    max_ranks: Annotated[
+        int, typer.Option(min=1, help="Leave out larger scales, whose simulation takes minutes; 24576 for all.")
+    ] = MAX_RANKS,
     as_json: Annotated[bool, typer.Option("--json", help="Print records, for machines.")] = False,
 ) -> None:
     """Predict measurements that other people published, and say how far off the prediction is.
 
-    Costs are fitted on the smallest scale of a series only; all larger scales are predicted blind.
+    Costs are fitted on the smallest scale of a series only; all larger scales are predicted blind, and what the model
+    gets wrong is shown with what it lacks.
 
     Example: ciranda validate deepbench-titanx
     """
@@ -87,19 +92,26 @@ def command(
         if name not in known:
             nearest = difflib.get_close_matches(name, known, len(known), 0.0)
             raise UsageFault(f"no published series is called {name!r}; known: {', '.join(nearest)}")
-    found = (validated(known[name]) for name in names or known)
+    found = (validated(known[name], max_ranks) for name in names or known)
     if as_json:
         _print_json(list(found))
     else:
         _print(found)
 
 
-def validated(series: Series) -> Validated:
-    """Fit, then predict; the time grows with the messages of the largest scale."""
+def validated(series: Series, max_ranks: int = MAX_RANKS) -> Validated:
+    """Fit on the smallest scale, then predict every scale of up to ``max_ranks`` ranks.
+
+    UsageFault where all scales are larger. The time grows with the messages of the largest one.
+    """
     from experiments import validation
 
+    scales = {one.scale for one in series.comparable if one.ranks <= max_ranks}
+    if not scales - {series.on_which_fitted}:
+        least = min(one.ranks for one in series.comparable if one.scale != series.on_which_fitted)
+        raise UsageFault(f"{series.name}: its smallest blind scale has {least} ranks; give --max-ranks {least} or more")
     costs = validation.fit(series)
-    return Validated(series, costs, validation.predict(series, costs))
+    return Validated(series, costs, validation.predict(series, costs, scales))
 
 
 def _print_json(found: Sequence[Validated]) -> None:
@@ -145,7 +157,7 @@ def _print_series(console: Console, one: Validated) -> None:
     rows = [_row(share) for share in validation.shares(one.predictions)]
     columns = ("scale", "sizes", "runs", "error", "closed form", "worst", "")
     console.print(_table(f"{series.name}: {series.title} ({series.source})", columns, rows))
-    for line in filter(None, (_costs(series, costs), _order(validation.order(one.blind)))):
+    for line in filter(None, (_costs(series, costs), _order(validation.order(one.blind)), _left_out(one))):
         console.print(f"- {line}", markup=False, highlight=False)
 
 
@@ -208,6 +220,12 @@ def _costs(series: Series, costs: Costs) -> str:
     if not series.fitted:
         return f"{values}: all known beforehand, every scale is blind"
     return f"{values}: {', '.join(series.fitted)} fitted on {series.on_which_fitted} only"
+
+
+def _left_out(one: Validated) -> str:
+    seen = {each.measurement.scale for each in one.predictions}
+    scales = [scale for scale in one.series.scales if scale not in seen]
+    return f"larger than --max-ranks and left out: {', '.join(scales)}" if scales else ""
 
 
 def _order(found: Order) -> str:
