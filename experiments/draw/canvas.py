@@ -12,7 +12,7 @@ from experiments.draw.texts import Texts
 from experiments.errors import UsageFault
 from experiments.units import format_seconds
 
-__all__ = ["WIDTH", "Canvas", "check_theme"]
+__all__ = ["WIDTH", "Canvas", "check_theme", "spaced"]
 
 WIDTH = 1000.0
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -96,12 +96,15 @@ class Canvas:
 
     def seconds(self, seconds: float) -> str:
         """``644 µs``, with the decimal sign of the language."""
-        return self.spaced(format_seconds(seconds)).replace("us", "µs").replace(".", self.words.decimal)
+        return spaced(format_seconds(seconds)).replace(".", self.words.decimal)
 
-    def spaced(self, text: str) -> str:
-        """``1MiB`` as ``1 MiB``, as typography has it; what has no unit stays as it is."""
-        digits = len(text) - len(text.lstrip("0123456789.,"))
-        return f"{text[:digits]}\u00a0{text[digits:]}" if 0 < digits < len(text) and text[digits] != " " else text
+
+def spaced(text: str) -> str:
+    """``1MiB`` as ``1 MiB`` and ``5us`` as ``5 µs``, as typography has it; what has no unit stays as it is."""
+    digits = len(text) - len(text.lstrip("0123456789.,"))
+    if not 0 < digits < len(text) or text[digits] == " ":
+        return text
+    return f"{text[:digits]}\u00a0{text[digits:]}".replace("us", "µs")
 
 
 def _plain(value: float | str) -> str:

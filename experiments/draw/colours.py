@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from simulator import Message
 
-__all__ = ["COPY", "REDUCE", "Colouring", "colouring"]
+__all__ = ["COPY", "REDUCE", "Colouring", "chunk_colour", "colouring"]
 
 REDUCE, COPY = "#d8632a", "#3b7dd8"
 """Combining and copying; a pair that readers with any common colour blindness can tell apart."""
@@ -30,11 +30,14 @@ class Colouring:
 def colouring(messages: Sequence[Message], chunks: int) -> Colouring:
     """By chunk if there are two or more and each message carries just one, else by what the message is for."""
     by_chunk = chunks > 1 and all(len(message.chunks) == 1 for message in messages)
-    return Colouring(tuple(_hue(index, chunks) for index in range(chunks)) if by_chunk else ())
+    return Colouring(tuple(chunk_colour(index, chunks) for index in range(chunks)) if by_chunk else ())
 
 
-def _hue(index: int, count: int) -> str:
-    """Hues evenly round the circle; neighbours differ in lightness too, for eyes that see few hues."""
+def chunk_colour(index: int, count: int) -> str:
+    """``#rrggbb`` of chunk ``index`` of ``count``: hues evenly round the circle.
+
+    Neighbours differ in lightness too, for eyes that see few hues.
+    """
     lightness = 0.62 if index % 2 == 0 else 0.70
     return _oklch(lightness, 0.145, math.tau * index / count + 0.75)
 

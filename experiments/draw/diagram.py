@@ -11,7 +11,7 @@ from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from experiments.draw import path
-from experiments.draw.canvas import WIDTH, Canvas, check_theme
+from experiments.draw.canvas import WIDTH, Canvas, check_theme, spaced
 from experiments.draw.colours import COPY, REDUCE, Colouring, colouring
 from experiments.draw.lanes import LEFT, RIGHT, TOP, Lanes
 from experiments.draw.scale import Axis, by_round, rounds_axis, time_axis
@@ -99,8 +99,8 @@ class _Picture:
         ]
         if not self.by_round:
             rate = format_rate(1 / network.beta, bits=True) if network.beta else "∞"
-            facts.insert(1, self.canvas.spaced(format_bytes(run.nbytes)))
-            facts += [f"{self.canvas.seconds(network.alpha)} {words.per_message}", self.canvas.spaced(rate)]
+            facts.insert(1, spaced(format_bytes(run.nbytes)))
+            facts += [f"{self.canvas.seconds(network.alpha)} {words.per_message}", spaced(rate)]
         self.canvas.text(LEFT, 52, " · ".join(facts), "muted")
         if self.explained:
             label = f"{words.path}: {kinds_in_words(self.explained, words.language)}"
