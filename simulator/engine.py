@@ -6,21 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
 from collectives.schedule import Chunks
+from simulator import symmetry as symmetries
 from simulator.bounds import Bound, lower_bound
 from simulator.conditions import Conditions
 from simulator.networks import Network
 from simulator.playing import Phase, Played, Record, play
+from simulator.symmetry import Symmetric
 from simulator.timeline import Message, Stay, Timeline
+
+if TYPE_CHECKING:
+    from simulator.explanation import Explanation
 
 __all__ = ["Run", "simulate"]
 
 Floats = NDArray[np.float64]
+
+_FULL = 4096
+"""Up to so many ranks every message is played, unless symmetry is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,7 @@ class Run:
     ``seconds``: completion of the last rank. ``completion``: that of each rank, float64 of shape (size,), read-only.
     ``limits``: the lower bounds, and ``bound`` the largest of them in seconds. ``rounds``, ``messages`` and ``bytes``
     are totals, zero-byte messages included. ``contention`` and ``conditions`` are what it was played under.
+    ``symmetric``: where one rank stood for all, by which relabelling and checked on how many ranks; else empty.
     """
 
     algorithm: Algorithm
@@ -44,6 +54,7 @@ class Run:
     messages: int
     bytes: int
     completion: Floats
+    symmetric: str = ""
 
     @property
     def size(self) -> int:
@@ -76,6 +87,12 @@ class Run:
         assert played.used is not None
         return played.used / links[:, np.newaxis] / (self.seconds / bins)
 
+    def explain(self) -> Explanation:
+        """Why it took so long: the critical path with its shares. The run is played again and all of it kept."""
+        from simulator.explanation import explain
+
+        return explain(self)
+
     @cached_property
     def _timeline(self) -> Timeline:
         record = self._play(record=True).record
@@ -98,6 +115,7 @@ def simulate(
     itemsize: int = 1,
     contention: bool = True,
     conditions: Conditions | None = None,
+    symmetry: bool | None = None,
 ) -> Run:
     """Play ``algorithm`` for ``size`` ranks and a vector of ``nbytes`` bytes on ``network``.
 
@@ -105,12 +123,23 @@ def simulate(
     ``contention=False`` gives every message the whole of each link on its way, as closed forms do. Time grows with the
     number of messages, memory with how many of them are under way.
 
+    ``symmetry``: whether one rank's part may stand for all of them, where schedule and network look the same from every
+    rank; that is verified (see ``simulator.symmetry``). By default it is tried above 4,096 ranks.
+
     Raises ValueError for a size that the network or the algorithm does not have, for bytes that are no whole number of
     elements, and for conditions that do not fit; ScheduleError for a schedule whose sends and receives do not match.
     """
     _check(algorithm, size, nbytes, network, itemsize)
     conditions = conditions or Conditions()
-    played = play([Phase(algorithm, nbytes, itemsize)], network, contention=contention, conditions=conditions)
+    found = _by_symmetry(algorithm, size, nbytes, network, itemsize, contention, conditions, symmetry)
+    if isinstance(found, Symmetric):
+        played, seconds = found, found.seconds
+        completion = np.full(size, seconds)
+        completion.flags.writeable = False
+        how = f"{found.relabelling.kind}, compared with {len(found.relabelling.ranks)} other ranks"
+    else:
+        played = play([Phase(algorithm, nbytes, itemsize)], network, contention=contention, conditions=conditions)
+        completion, how = played.completion[0], ""
     run = Run(
         algorithm=algorithm,
         network=network,
@@ -118,16 +147,33 @@ def simulate(
         itemsize=itemsize,
         contention=contention,
         conditions=conditions,
-        seconds=float(played.completion.max()),
+        seconds=float(completion.max()),
         limits=lower_bound(algorithm, nbytes, network, fan=played.fan, eager=played.eager, contention=contention),
         rounds=played.rounds,
         messages=played.messages,
         bytes=played.bytes,
-        completion=played.completion[0],
+        completion=completion,
+        symmetric=how,
     )
     if run.seconds < run.bound * (1 - 1e-9):
         raise AssertionError(_too_fast(run))
     return run
+
+
+def _by_symmetry(
+    algorithm: Algorithm, size: int, nbytes: int, network: Network, itemsize: int, contention: bool,
+    conditions: Conditions, wanted: bool | None,
+) -> Symmetric | None:  # fmt: skip
+    if wanted is False or (wanted is None and (size <= _FULL or conditions != Conditions())):
+        return None
+    if conditions != Conditions():
+        raise ValueError("conditions are not the same for all ranks: simulate with symmetry=False")
+    found = symmetries.quick(algorithm, size, nbytes, network, itemsize, contention=contention)
+    if isinstance(found, Symmetric):
+        return found
+    if wanted:
+        raise ValueError(f"one rank cannot stand for all: {found.reason}")
+    return None
 
 
 def _check(algorithm: Algorithm, size: int, nbytes: int, network: Network, itemsize: int) -> None:
@@ -144,8 +190,8 @@ def _check(algorithm: Algorithm, size: int, nbytes: int, network: Network, items
 def _too_fast(run: Run) -> str:
     """Why a run below its lower bound is a defect: the message that was faster than its route, if there is one."""
     said = (
-        f"{run.algorithm.label} for {run.size} ranks and {run.nbytes} bytes took {run.seconds} s, below the lower bound "
-        f"of {run.bound} s ({run.limits})"
+        f"{run.algorithm.label} for {run.size} ranks and {run.nbytes} bytes took {run.seconds} s, below the lower "
+        f"bound of {run.bound} s ({run.limits})"
     )
     topology, place = run.network.topology, run.network.place
     for message in run.timeline():
