@@ -91,9 +91,9 @@ def gather(number: int, found: Sequence[Part], sends: Side, receives: Side) -> N
             else:
                 side, peer, folds = receives, operation.source, operation.fold is not OVERWRITE
             if isinstance(who, int):
-                side.one(who, peer, number, turn, folds, operation.spans)
+                side.one(who, peer, number, turn, folds, operation.chunks.spans)
             else:
-                side.many(who, peer, number, turn, folds, operation.spans)
+                side.many(who, peer, number, turn, folds, operation.chunks.spans)
 
 
 _NONE = np.zeros(0, dtype=np.int64)

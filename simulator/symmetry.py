@@ -13,14 +13,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
+from collectives.schedule import OVERWRITE, Send
 from simulator.blocks import Block
-from simulator.columns import Columns, Side, gather
 from simulator.conditions import Conditions
 from simulator.cut import Cut
 from simulator.networks import Network
@@ -36,11 +36,11 @@ Kind = Literal["rotation", "xor"]
 _PEEK = 64
 """Rounds that are compared first: most schedules that are not symmetric show it in these."""
 
-_SAMPLE, _LEAST_SAMPLE, _OPERATIONS = 8, 3, 600_000
+_SAMPLE, _LEAST_SAMPLE, _OPERATIONS = 8, 3, 400_000
 """Ranks compared with rank 0 by default: so many, or fewer if that is more operations, but never fewer than three."""
 
-_COMPARED = (1, 2, 4)
-"""Of a run of operations: round, turn and fold. Spans are only compared by their bytes, for chunks may be renamed."""
+_TURN_BITS = 24
+"""No round lists more operations than these count."""
 
 _LINKS = 10_000_000
 """Routes of more links than this in all are not added up."""
@@ -110,20 +110,23 @@ def quick(
 # --- the schedule -------------------------------------------------------------------------------------------------
 
 
+class _Half(NamedTuple):
+    """The sends or the receives of one rank, in order; ``place`` is the round, and the turn in its lowest bits."""
+
+    peer: Ints
+    place: Ints
+    folds: Ints
+    nbytes: Ints
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Role:
-    """What one rank does in some rounds: sends and receives, and the bytes of each."""
+    """What one rank does in some rounds."""
 
     rank: int
     rounds: int
-    sends: Columns
-    receives: Columns
-    sent: Ints
-    received: Ints
-
-    @property
-    def operations(self) -> int:
-        return len(self.sent) + len(self.received)
+    sends: _Half
+    receives: _Half
 
 
 def equivariance(
@@ -144,7 +147,7 @@ def equivariance(
     if not kinds:
         return None
     first = _role(algorithm, 0, size, cut, None)
-    others = others[: sample or max(_LEAST_SAMPLE, _OPERATIONS // max(first.operations, 1))]
+    others = others[: sample or max(_LEAST_SAMPLE, _OPERATIONS // max(len(first.sends.peer), 1))]
     for rank in others:
         role = _role(algorithm, rank, size, cut, None)
         kinds = [kind for kind in kinds if _alike(kind, size, first, role)]
@@ -159,30 +162,38 @@ def _kinds(size: int) -> tuple[Kind, ...]:
 
 
 def _role(algorithm: Algorithm, rank: int, size: int, cut: Cut, rounds: int | None) -> _Role:
-    sends, receives = Side(), Side()
-    number = 0
-    for number, operations in enumerate(islice(algorithm.rounds(rank, size), rounds), start=1):
-        gather(number - 1, [(rank, operations)], sends, receives)
-    out, into = sends.taken(), receives.taken()
-    sent, received = (cut.nbytes(side.low, side.high, _starts(side.runs[:, 3])) for side in (out, into))
-    return _Role(rank, number, out, into, sent, received)
+    """The part of ``rank`` in the first ``rounds`` rounds, or in all."""
+    sends, receives = ((list[int](), list[int](), list[int](), list[int](), list[int](), [0]) for _ in (0, 1))
+    number = -1
+    for number, operations in enumerate(islice(algorithm.rounds(rank, size), rounds)):
+        for turn, operation in enumerate(operations):
+            if isinstance(operation, Send):
+                peers, places, folds, lows, highs, first = sends
+                peers.append(operation.dest)
+                folds.append(0)
+            else:
+                peers, places, folds, lows, highs, first = receives
+                peers.append(operation.source)
+                folds.append(operation.fold is not OVERWRITE)
+            places.append(number << _TURN_BITS | turn)
+            for low, high in operation.chunks.spans:
+                lows.append(low)
+                highs.append(high)
+            first.append(len(lows))
+    return _Role(rank, number + 1, *(_half(cut, *columns) for columns in (sends, receives)))
 
 
-def _starts(lengths: Ints) -> Ints:
-    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
+def _half(cut: Cut, *columns: list[int]) -> _Half:
+    peers, places, folds, lows, highs, first = (np.array(column, dtype=np.int64) for column in columns)
+    return _Half(peers, places, folds, cut.nbytes(lows, highs, first))
 
 
 def _alike(kind: Kind, size: int, first: _Role, other: _Role) -> bool:
     """Whether ``other`` does what rank 0 does, its partners renamed."""
     return first.rounds == other.rounds and all(
-        len(mine) == len(its)
-        and np.array_equal(mine, its)
-        and np.array_equal(here.runs[:, _COMPARED], there.runs[:, _COMPARED])
-        and np.array_equal(_renamed(kind, size, here.peer, other.rank), there.peer)
-        for mine, its, here, there in (
-            (first.sent, other.sent, first.sends, other.sends),
-            (first.received, other.received, first.receives, other.receives),
-        )
+        np.array_equal(_renamed(kind, size, mine.peer, other.rank), its.peer)
+        and all(map(np.array_equal, mine[1:], its[1:]))
+        for mine, its in ((first.sends, other.sends), (first.receives, other.receives))
     )
 
 
@@ -192,30 +203,28 @@ def _renamed(kind: Kind, size: int, peer: Ints, rank: int) -> Ints:
 
 def _messages(kind: Kind, size: int, role: _Role) -> Block | None:
     """What rank 0 sends, as it is received elsewhere; None if sends and receives do not match."""
-    round_out, round_in = role.sends.runs[:, 1], role.receives.runs[:, 1]
+    sends, receives = role.sends, role.receives
+    round_out, round_in = sends.place >> _TURN_BITS, receives.place >> _TURN_BITS
     # a rank gets from there what it sends to the other side: the receives of rank 0 are those of all its messages
-    towards = role.receives.peer if kind == "xor" else -role.receives.peer % size
-    out, into = np.lexsort((role.sends.peer, round_out)), np.lexsort((towards, round_in))
-    here, there = (
-        (round_out[out], role.sends.peer[out], role.sent[out]),
-        (round_in[into], towards[into], role.received[into]),
-    )
-    if not all(map(np.array_equal, here, there)) or np.any(role.sends.peer == 0):
+    towards = receives.peer if kind == "xor" else -receives.peer % size
+    out, into = np.lexsort((sends.peer, round_out)), np.lexsort((towards, round_in))
+    leaving = round_out[out], sends.peer[out], sends.nbytes[out]
+    if not all(map(np.array_equal, leaving, (round_in[into], towards[into], receives.nbytes[into]))):
         return None
     folds = np.empty(len(out), dtype=np.bool_)
-    folds[out] = role.receives.runs[into, 4] != 0
+    folds[out] = receives.folds[into] != 0
     counts = np.bincount(round_out, minlength=role.rounds)
     return Block(
         first_round=0,
         rounds=role.rounds,
         source=np.zeros(len(out), dtype=np.int64),
-        dest=role.sends.peer,
+        dest=sends.peer,
         round=round_out,
-        nbytes=role.sent,
+        nbytes=sends.nbytes,
         folds=folds,
-        mutual=np.isin(round_out * size + role.sends.peer, round_in * size + role.receives.peer),
+        mutual=np.isin(round_out * size + sends.peer, round_in * size + receives.peer),
         fan=counts,
-        first=_starts(counts),
+        first=np.append(0, np.cumsum(counts)),
         spans=np.zeros((0, 2), dtype=np.int64),
         span_first=np.zeros(len(out) + 1, dtype=np.int64),
     )
