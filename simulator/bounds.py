@@ -85,7 +85,7 @@ def _ports(algorithm: Algorithm, nbytes: int, network: Network, per_byte: float)
         "barrier": (0.0, 0.0),
     }[collective]
     port = np.inf if not per_byte else 1.0 / per_byte
-    out, into = (np.minimum(rates, port) for rates in (network.out_capacity, network.in_capacity))
+    out, into = (np.minimum(rates, port) for rates in (network.out_rate, network.in_rate))
     if collective in ("broadcast", "reduce"):
         slowest = np.delete(into if collective == "broadcast" else out, algorithm.parameters.get("root", 0)).min()
     else:

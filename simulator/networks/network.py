@@ -139,14 +139,14 @@ class Network:
         return min(direct, _least_sum(out[self.place], into[self.place]))
 
     @cached_property
-    def out_capacity(self) -> Floats:
-        """Bytes/s of all links that leave the host of each rank, float64 of shape (size,)."""
-        return self._capacity(0)
+    def out_rate(self) -> Floats:
+        """Bytes/s of the fastest link that leaves each rank's host, shape (size,): it sends one message at a time."""
+        return self._fastest(0)
 
     @cached_property
-    def in_capacity(self) -> Floats:
-        """Bytes/s of all links that enter the host of each rank, float64 of shape (size,)."""
-        return self._capacity(1)
+    def in_rate(self) -> Floats:
+        """Bytes/s of the fastest link that enters each rank's host, shape (size,): it takes one at a time."""
+        return self._fastest(1)
 
     def cut_capacities(self) -> list[Cut]:
         """The topology's cuts that have ranks on both sides. The other side of a cut is the same, the other way."""
@@ -180,11 +180,11 @@ class Network:
         for which in range(count):
             yield Cut(ranks[ends[which] : ends[which + 1]], float(outward[which]), float(inward[which]))
 
-    def _capacity(self, side: int) -> Floats:
+    def _fastest(self, side: int) -> Floats:
         topology = self.topology
-        total = np.zeros(topology.vertices)
-        np.add.at(total, topology.ends[:, side], topology.bandwidth)
-        return total[self.place]
+        fastest = np.zeros(topology.vertices)
+        np.maximum.at(fastest, topology.ends[:, side], topology.bandwidth)
+        return fastest[self.place]
 
     @cached_property
     def _far(self) -> tuple[float, float]:

@@ -194,7 +194,7 @@ def test_ways_between_gpus_on_rails() -> None:
     assert [(cut.ranks.tolist(), cut.outward) for cut in network.cut_capacities()] == [
         ([0, 1, 2, 3], 4e9), ([4, 5, 6, 7], 4e9),
     ]  # fmt: skip
-    assert set(network.out_capacity.tolist()) == {4e9}
+    assert set(network.out_rate.tolist()) == {3e9}
 
 
 def test_ways_of_a_dragonfly() -> None:
