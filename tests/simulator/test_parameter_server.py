@@ -1,0 +1,359 @@
+"""The parameter server as processes: against its closed forms, its bounds, and what each mode promises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectives import catalogue
+from simulator import Network, networks, server_theory, simulate
+from simulator.compute_times import ComputeTime
+from simulator.models import LogGOPS, Model
+from simulator.parameter_server import Outcome, Setup, slack
+from simulator.parameter_server import simulate as serve
+
+ALPHA, BETA = 10e-6, 1e-9
+LAW = settings(deadline=None, max_examples=30)
+MODES = st.sampled_from(["bsp", "ssp:1", "ssp:4", "asp"])
+
+
+def star(size: int, gamma: float = 0.0) -> Network:
+    return networks.star(size, ALPHA, 1 / BETA, gamma)
+
+
+def run(setup: Setup, mode: str, steps: int, gamma: float = 0.0, seed: int = 0) -> Outcome:
+    return serve(setup, star(setup.ranks, gamma), mode=mode, steps=steps, seed=seed)
+
+
+@st.composite
+def setups(draw: st.DrawFn) -> Setup:
+    workers = draw(st.integers(1, 6))
+    colocated = draw(st.booleans())
+    servers = draw(st.integers(1, workers if colocated else 5))
+    distribution, variation = draw(st.sampled_from([("constant", 0.0), ("exponential", 0.0), ("lognormal", 0.4)]))
+    compute = ComputeTime(draw(st.floats(0, 1e-2)), distribution, variation)
+    slow = {0: draw(st.floats(0.5, 5))}
+    return Setup(workers, servers, draw(st.integers(0, 10**6)), compute, colocated, slow, draw(st.integers(1, 3)))
+
+
+# --- worked by hand -----------------------------------------------------------------------------------------------
+
+
+def test_one_worker_and_one_server_take_turns() -> None:
+    # A step: 1 ms computing, push 10 + 1000 us, adding 500 us, pull 10 + 1000 us.
+    found = run(Setup(1, 1, 10**6, ComputeTime(1e-3)), "asp", steps=4, gamma=0.5e-9)
+    assert found.step_seconds == pytest.approx([3.52e-3] * 4)
+    assert found.throughput == pytest.approx(1 / 3.52e-3)
+    (server,) = found.servers
+    assert (server.rank, server.longest, server.waited) == (1, 0, 0.0)
+    assert server.busy == pytest.approx(0.5 / 3.52)
+    assert server.receiving == server.sending == pytest.approx(1 / 3.52)
+    assert server.queue == pytest.approx(0.5 / 3.52)
+
+
+def test_a_slow_server_makes_pushes_wait_in_line() -> None:
+    # Pushes arrive at 1.01, 2.01 and 3.01 ms and take 2 ms each: the second waits 1 ms, the third 2.
+    found = run(Setup(3, 1, 10**6, ComputeTime(0.0)), "bsp", steps=1, gamma=2e-9)
+    (server,) = found.servers
+    assert server.waited == pytest.approx(1e-3)
+    assert server.longest == 1  # the first is through at 3.01 ms, when the third comes
+    # All added at 7.01; pulls leave until 8.01, 9.01 and 10.01, and take 10 us more.
+    assert found.seconds == pytest.approx(10.02e-3)
+
+
+def test_who_computes_three_times_as_long_holds_up_those_that_wait_for_it() -> None:
+    setup = Setup(2, 1, 0, ComputeTime(1e-3), slow={0: 3.0})
+    step = 1e-3 + 2 * ALPHA
+    assert run(setup, "bsp", 6).throughput == pytest.approx(2 / (3e-3 + 2 * ALPHA))
+    # Without waiting the quick one does three in that time (a little less, for its latencies).
+    free = run(setup, "asp", 6)
+    assert np.bincount(free.worker).tolist() == [3, 9]
+    assert free.seconds == pytest.approx(9 * step, rel=1e-2)
+    # One push of the slow worker to three of the other: it misses three updates, or two while it begins.
+    assert free.staleness.max() == 3
+
+
+def test_ssp_lets_a_worker_run_ahead_by_so_much_and_no_more() -> None:
+    found = run(Setup(4, 2, 1000, ComputeTime(1e-3), slow={3: 4.0}), "ssp:3", 20)
+    assert found.lead.max() == 3
+    assert found.lead[found.worker == 3].max() == 0
+
+
+def test_slices_let_a_worker_receive_while_it_sends() -> None:
+    whole, sliced = (run(Setup(4, 4, 4 * 10**6, ComputeTime(0.0), slices=s), "bsp", 1).seconds for s in (1, 4))
+    assert whole == pytest.approx(2 * ALPHA + 2 * 4e-3)
+    assert sliced == pytest.approx(2 * ALPHA + 1.25 * 4e-3)
+
+
+def test_messages_cost_servers_their_processors() -> None:
+    network = networks.star(2, 0.0, math.inf)
+    modelled = Network(network.topology, network.place, Model(LogGOPS(o=1e-3)))
+    found = serve(Setup(1, 1, 8, ComputeTime(0.0), update=0.0), modelled, steps=1)
+    assert found.seconds == pytest.approx(4e-3)  # both ends, there and back
+    assert found.servers[0].busy == pytest.approx(0.5)
+
+
+# --- laws ---------------------------------------------------------------------------------------------------------
+
+
+@LAW
+@given(setups(), MODES, st.integers(0, 3))
+def test_what_every_run_keeps(setup: Setup, mode: str, seed: int) -> None:
+    found = run(setup, mode, 4, gamma=1e-10, seed=seed)
+    assert len(found.worker) == len(found.lead) == len(found.step_seconds) == 4 * setup.workers
+    assert found.lead.max() <= slack(mode)
+    assert found.staleness.min() >= 0
+    # Between two of its pushes to a part a worker misses at most what the others may be ahead and behind.
+    if mode != "asp":
+        assert found.staleness.max() <= (2 * slack(mode) + 1) * (setup.workers - 1) * (slack(mode) > 0)
+    for server in found.servers:
+        assert 0 <= server.busy <= 1 + 1e-9
+        assert 0 <= server.receiving <= 1 + 1e-9
+        assert 0 <= server.sending <= 1 + 1e-9
+    assert found.seconds >= found.step_seconds.max() * (1 - 1e-9)
+
+
+@LAW
+@given(setups(), st.integers(0, 3))
+def test_no_slack_is_lockstep(setup: Setup, seed: int) -> None:
+    lockstep, none = (run(setup, mode, 4, seed=seed) for mode in ("bsp", "ssp:0"))
+    assert lockstep.seconds == none.seconds
+    assert lockstep.step_seconds.tolist() == none.step_seconds.tolist()
+    assert lockstep.staleness.tolist() == none.staleness.tolist() == [0] * len(lockstep.staleness)
+    # Everybody has done as many steps as everybody else.
+    assert np.bincount(lockstep.worker).tolist() == [4] * setup.workers
+
+
+@LAW
+@given(setups(), MODES, st.integers(0, 3))
+def test_the_same_seed_gives_the_same_run_to_the_bit(setup: Setup, mode: str, seed: int) -> None:
+    first, second = run(setup, mode, 3, seed=seed), run(setup, mode, 3, seed=seed)
+    assert first.seconds == second.seconds
+    assert first.step_seconds.tolist() == second.step_seconds.tolist()
+    assert first.servers == second.servers
+
+
+@LAW
+@given(
+    st.integers(1, 8), st.integers(1, 4), st.integers(0, 10**6), st.floats(0, 1e-2), st.floats(0, 3e-9),
+    st.integers(1, 3), MODES,
+)  # fmt: skip
+def test_no_run_does_more_steps_than_the_bound(
+    workers: int, servers: int, nbytes: int, compute: float, gamma: float, slices: int, mode: str
+) -> None:
+    nbytes -= nbytes % (servers * slices)
+    found = run(Setup(workers, servers, nbytes, ComputeTime(compute), slices=slices), mode, 8, gamma)
+    bound = server_theory.asynchronous_bound([compute] * workers, servers, nbytes, ALPHA, BETA, gamma, slices)
+    assert found.throughput <= bound * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("workers", "servers", "compute", "gamma"),
+    [
+        (4, 4, 20e-3, 0.0),  # workers are what there is too little of
+        (8, 1, 2e-3, 0.0),  # the server's port
+        (16, 2, 2e-3, 0.5e-9),  # two servers' ports
+        (8, 1, 2e-3, 3e-9),  # the server's processor
+    ],
+)
+def test_workers_that_do_not_wait_come_close_to_the_bound(
+    workers: int, servers: int, compute: float, gamma: float
+) -> None:
+    found = run(Setup(workers, servers, 10**6, ComputeTime(compute)), "asp", 100, gamma)
+    bound = server_theory.asynchronous_bound([compute] * workers, servers, 10**6, ALPHA, BETA, gamma)
+    assert 0.97 * bound <= found.throughput <= bound  # the start, when nothing has come yet, is one step of 100
+
+
+# --- closed forms, and who wins -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5e-9, 2e-9])
+@pytest.mark.parametrize(("workers", "servers"), [(1, 1), (1, 4), (4, 1), (4, 4), (6, 3), (8, 2), (12, 4)])
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_push_and_pull_takes_its_closed_form(workers: int, servers: int, slices: int, gamma: float) -> None:
+    nbytes = servers * slices * 1000
+    found = run(Setup(workers, servers, nbytes, ComputeTime(0.0), slices=slices), "bsp", 1, gamma).seconds
+    form = server_theory.separate_seconds(workers, servers, nbytes, ALPHA, BETA, gamma, slices)
+    assert form == pytest.approx(found, rel=1e-9) or (workers < servers and gamma > BETA and form <= found)
+
+
+@pytest.mark.parametrize(("workers", "servers"), [(3, 2), (2, 5), (5, 3), (7, 4), (12, 5), (12, 8)])
+def test_where_servers_do_not_divide_workers_the_closed_form_is_a_bound(workers: int, servers: int) -> None:
+    nbytes = servers * 1000
+    found = run(Setup(workers, servers, nbytes, ComputeTime(0.0)), "bsp", 1).seconds
+    form = server_theory.separate_seconds(workers, servers, nbytes, ALPHA, BETA)
+    assert form * (1 - 1e-9) <= found <= 1.3 * form
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5e-9])
+@pytest.mark.parametrize(("workers", "servers"), [(2, 2), (4, 1), (4, 2), (4, 4), (8, 8)])
+def test_servers_beside_the_workers_take_their_closed_form(workers: int, servers: int, gamma: float) -> None:
+    nbytes = servers * 1000
+    found = run(Setup(workers, servers, nbytes, ComputeTime(0.0), colocated=True), "bsp", 1, gamma).seconds
+    assert found == pytest.approx(server_theory.colocated_seconds(workers, servers, nbytes, ALPHA, BETA, gamma))
+
+
+def test_a_server_at_each_worker_moves_as_many_bytes_as_a_ring() -> None:
+    def slope(seconds: Any) -> float:
+        return seconds(2.0) - seconds(1.0)
+
+    for workers in (2, 3, 8):
+        colocated = slope(lambda n, w=workers: server_theory.colocated_seconds(w, w, n, ALPHA, 1.0))
+        ring = slope(lambda n, w=workers: catalogue.get("ring").cost(w).seconds(n, ALPHA, 1.0))
+        assert colocated == pytest.approx(ring) == pytest.approx(2 * (workers - 1) / workers)
+
+
+def ring_seconds(workers: int, nbytes: int) -> float:
+    return simulate(catalogue.get("ring"), workers, nbytes, star(workers)).seconds
+
+
+def server_seconds(workers: int, servers: int, nbytes: int, slices: int = 1) -> float:
+    return run(Setup(workers, servers, nbytes, ComputeTime(0.0), slices=slices), "bsp", 1).seconds
+
+
+@pytest.mark.parametrize(("workers", "servers"), [(8, 1), (8, 4), (8, 8), (16, 4)])
+def test_servers_win_small_vectors_and_the_ring_large_ones_and_theory_says_where(workers: int, servers: int) -> None:
+    predicted = server_theory.crossover_bytes(workers, servers, ALPHA, BETA)
+    small, large = 16, 10**8
+    assert server_seconds(workers, servers, small) < ring_seconds(workers, small)
+    assert server_seconds(workers, servers, large) > ring_seconds(workers, large)
+    while large > small + 16:
+        middle = (small + large) // 32 * 16  # a multiple of all counts, so that shares are even
+        if server_seconds(workers, servers, middle) < ring_seconds(workers, middle):
+            small = middle
+        else:
+            large = middle
+    assert predicted == pytest.approx(small, rel=1e-3, abs=32)
+
+
+def test_as_many_servers_as_workers_and_slices_beat_the_ring_at_every_size() -> None:
+    assert server_theory.crossover_bytes(8, 8, ALPHA, BETA, slices=4) == math.inf
+    for nbytes in (32, 32 * 10**4, 32 * 10**6):
+        assert server_seconds(8, 8, nbytes, slices=4) < ring_seconds(8, nbytes)
+    # By no more than a worker's port allows: 2(w-1)/w·nβ against nβ.
+    assert ring_seconds(8, 32 * 10**6) / server_seconds(8, 8, 32 * 10**6, slices=4) < 2 * 7 / 8
+
+
+def test_a_straggler_turns_the_tables_where_theory_says() -> None:
+    workers, servers, nbytes, compute = 8, 2, 4 * 10**6, 40e-3
+    ring = ring_seconds(workers, nbytes)
+    alone = 2 * ALPHA + nbytes * BETA * (1 + 1 / servers)
+
+    def lead(factor: float) -> float:
+        """Steps per second of workers that do not wait, over those of a ring in lockstep."""
+        found = run(Setup(workers, servers, nbytes, ComputeTime(compute), slow={0: factor}), "asp", 60)
+        return found.throughput / (workers / (factor * compute + ring))
+
+    turn = server_theory.crossover_straggler(workers, compute, ring, alone)
+    assert turn == 1.0  # this ring is no faster than a free worker's own push and pull
+    slower_servers = alone + 20e-3
+    turn = server_theory.crossover_straggler(workers, compute, ring, slower_servers)
+    at_turn = workers / (turn * compute + ring)
+    assert at_turn == pytest.approx((workers - 1) / (compute + slower_servers) + 1 / (turn * compute + slower_servers))
+    assert lead(1.0) < lead(2.0) < lead(4.0)
+    assert lead(4.0) > 2
+
+
+def test_with_one_server_the_ring_wins_in_step_and_loses_to_a_straggler() -> None:
+    workers, nbytes, compute = 4, 10**6, 20e-3
+    ring = ring_seconds(workers, nbytes)
+    alone = 2 * ALPHA + 2 * nbytes * BETA
+    turn = server_theory.crossover_straggler(workers, compute, ring, alone)
+    assert turn > 1
+
+    def lead(factor: float) -> float:
+        found = run(Setup(workers, 1, nbytes, ComputeTime(compute), slow={0: factor}), "asp", 200)
+        return found.throughput / (workers / (factor * compute + ring))
+
+    # The closed form leaves waiting for the one server's port aside: here that is less than 4 % of a step.
+    assert lead(1.0) < 1
+    assert lead((turn + 0.04) * 1.02) > 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_with_nobody_to_talk_to_the_ring_is_never_beaten(workers: int) -> None:
+    assert server_theory.crossover_bytes(workers, 1, ALPHA, BETA) == 0.0
+    assert server_theory.crossover_straggler(1, 1.0, 0.0, 1.0) == math.inf
+
+
+# --- refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"workers": 0}, "at least 1 workers, got 0"),
+        ({"servers": 0}, "at least 1 servers"),
+        ({"slices": 0}, "at least 1 slices"),
+        ({"nbytes": -1}, "at least 0 bytes"),
+        ({"servers": 5, "colocated": True}, "5 servers cannot sit beside 4 workers"),
+        ({"slow": {4: 2.0}}, "worker 4 is slow, and there are workers 0 to 3"),
+        ({"slow": {0: math.nan}}, "finite and above 0"),
+        ({"update": -1.0}, "at least 0 s"),
+    ],
+)
+def test_a_setup_that_cannot_be_is_refused(change: dict[str, Any], complaint: str) -> None:
+    good: dict[str, Any] = {"workers": 4, "servers": 1, "nbytes": 8, "compute": ComputeTime(0.0)}
+    with pytest.raises(ValueError, match=complaint):
+        Setup(**{**good, **change})
+
+
+@pytest.mark.parametrize("mode", ["", "bps", "ssp", "ssp:", "ssp:-1", "ssp:x", "ssp:1.5", "asp:1"])
+def test_an_unknown_mode_is_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match="known: bsp, ssp:STEPS such as ssp:3, asp"):
+        slack(mode)
+
+
+def test_a_run_that_cannot_be_is_refused() -> None:
+    setup = Setup(4, 2, 8, ComputeTime(0.0))
+    with pytest.raises(ValueError, match="6 ranks are needed, and star has 5"):
+        serve(setup, star(5))
+    with pytest.raises(ValueError, match="at least one step"):
+        serve(setup, star(6), steps=0)
+    with pytest.raises(ValueError, match="seed"):
+        serve(setup, star(6), seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ((1.0, "gauss", 0.0), "known: constant, exponential, gamma, lognormal, uniform"),
+        ((-1.0,), "at least 0 s"),
+        ((math.inf,), "finite"),
+        ((1.0, "constant", 0.1), "must be 0, got 0.1"),
+        ((1.0, "uniform", 0.6), "from 0 to 0.5774"),
+        ((1.0, "gamma", 0.0), "from 0.001 to 10"),
+        ((1.0, "lognormal", math.nan), "from 0 to 10"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused(given: tuple[Any, ...], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        ComputeTime(*given)
+
+
+@pytest.mark.parametrize(("distribution", "variation"), [("gamma", 0.5), ("lognormal", 0.5), ("uniform", 0.5)])
+def test_times_have_the_mean_and_the_spread_that_was_asked_for(distribution: str, variation: float) -> None:
+    draw = ComputeTime(2.0, distribution, variation).draw(seed=1, stream=0)
+    times = np.array([next(draw) for _ in range(20_000)])
+    assert times.min() >= 0
+    assert times.mean() == pytest.approx(2.0, rel=0.02)
+    assert times.std() / times.mean() == pytest.approx(0.5, rel=0.05)
+
+
+def test_workers_draw_times_of_their_own() -> None:
+    first, second = (next(ComputeTime(1.0, "exponential").draw(0, stream)) for stream in (0, 1))
+    assert first != second
+
+
+def test_theory_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="one server"):
+        server_theory.separate_seconds(4, 0, 8, ALPHA, BETA)
+    with pytest.raises(ValueError, match="beta must be finite"):
+        server_theory.colocated_seconds(4, 1, 8, ALPHA, math.nan)
+    with pytest.raises(ValueError, match="compute above 0 s"):
+        server_theory.crossover_straggler(4, 0.0, 0.0, 0.0)
