@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments import network
-from experiments.arguments import algorithm
+from experiments.conditions import ConditionOptions
 from experiments.errors import UsageFault
-from experiments.network import costs
-from experiments.units import parse_bytes
+from experiments.network import NetworkOptions
+from experiments.option_groups import grouped
+from experiments.single import RunOptions, played
 
 if TYPE_CHECKING:
     from collectives.catalogue import Algorithm
-    from simulator import Network
+    from simulator import Network, Run
 
 __all__ = ["command", "png", "svg"]
 
@@ -62,55 +62,86 @@ def png(drawing: str, scale: float = 2.0) -> bytes:
     )
 
 
+@grouped
 def command(
     name: Annotated[str, typer.Argument(metavar="ALGORITHM", help="Such as ring or chain:segments=16.")],
-    ranks: Annotated[int, typer.Option("-n", "--ranks", min=1, help="Number of ranks.")] = 4,
-    size: Annotated[str, typer.Option(help="Bytes of the vector, such as 64KiB.")] = "1MiB",
-    latency: network.Latency = None,
-    bandwidth: network.Bandwidth = None,
-    gamma: network.Gamma = None,
-    profile: network.Measured = None,
+    *,
+    what: RunOptions,
     rounds: Annotated[bool, typer.Option("--rounds", help="One step a round instead of time.")] = False,
+    critical_path: Annotated[
+        bool, typer.Option("--critical-path", help="Highlight what the end of the run waited for.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write an .svg or .png instead of the terminal.")
+    ] = None,
+    links: Annotated[
+        Path | None, typer.Option(help="Write how much of every link is used when, as .svg or .png.")
+    ] = None,
+    animate: Annotated[
+        Path | None, typer.Option(help="Write a page that plays a small run step by step, as .html.")
     ] = None,
     language: Annotated[str, typer.Option("--lang", help="Language of the words: en or pt.")] = "en",
     theme: Annotated[
         str, typer.Option(help="auto (as the reader's system), light, dark, or inherit (the page around it).")
     ] = "auto",
+    place: NetworkOptions,
+    disturbance: ConditionOptions,
 ) -> None:
     """Draw what every rank sends, receives and combines, and when, on a simulated network.
 
-    Time runs to the right. Without --output the picture appears in the terminal.
+    Time runs to the right. Without a file to write the picture appears in the terminal.
 
-    Example: ciranda draw ring -n 4 --size 1MiB --output ring.svg
+    Example: ciranda draw ring -n 4 --size 1MiB --critical-path --output ring.svg
     """
-    entry = algorithm(name)
-    if not entry.supports(ranks):
-        raise UsageFault(f"{entry.label} does not work for {ranks} ranks")
-    place, nbytes = costs(latency, bandwidth, gamma, profile).network(ranks), parse_bytes(size)
-    if output is None:
-        _to_terminal(entry, place, nbytes, rounds=rounds, language=language)
-        return
-    suffix = output.suffix.lower()
-    if suffix not in (".svg", ".png"):
-        raise UsageFault(f"{output}: pictures are written as .svg or .png, so let the name end in one of these")
-    if suffix == ".png" and theme in ("auto", "inherit"):
-        theme = "light"  # pixels cannot follow their reader
-    drawing = svg(entry, ranks, nbytes, place, rounds=rounds, language=language, theme=theme)
-    output.write_bytes(drawing.encode() if suffix == ".svg" else png(drawing))
-    typer.echo(f"wrote {output}")
+    wanted = {output: (".svg", ".png"), links: (".svg", ".png"), animate: (".html",)}
+    for file, suffixes in wanted.items():
+        if file is not None and file.suffix.lower() not in suffixes:
+            raise UsageFault(
+                f"{file}: such a picture is written as {' or '.join(suffixes)}, so let the name end in {suffixes[0]}"
+            )
+    run = played(name, what, place, disturbance)
+    if output is None and links is None and animate is None:
+        _to_terminal(run, rounds=rounds, critical_path=critical_path, language=language)
+    if output is not None:
+        from experiments.draw import diagram
+
+        look = _readable(theme, output)
+        _write(
+            output,
+            diagram.svg(run, rounds=rounds, language=language, theme=look, critical_path=critical_path),
+        )
+    if links is not None:
+        from experiments.draw import links as heat_map
+
+        _write(links, heat_map.svg(run, language=language, theme=_readable(theme, links)))
+    if animate is not None:
+        from experiments.draw import animation
+
+        _write(animate, animation.html(run, language))
 
 
-def _to_terminal(entry: Algorithm, place: Network, nbytes: int, *, rounds: bool, language: str) -> None:
+def _readable(theme: str, file: Path) -> str:
+    """Pixels cannot follow their reader, so they have a theme of their own."""
+    return "light" if file.suffix.lower() == ".png" and theme in ("auto", "inherit") else theme
+
+
+def _write(file: Path, drawing: str) -> None:
+    file.write_bytes(png(drawing) if file.suffix.lower() == ".png" else drawing.encode())
+    typer.echo(f"wrote {file}")
+
+
+def _to_terminal(run: Run, *, rounds: bool, critical_path: bool, language: str) -> None:
     from rich.console import Console
 
     from experiments.draw import terminal
-    from simulator import simulate
+    from simulator.explanation import explain
 
-    if place.size > _MOST_IN_TERMINAL:
-        raise UsageFault(f"{place.size} ranks are too many for a terminal; draw them with --output {entry.name}.svg")
+    if run.size > _MOST_IN_TERMINAL:
+        raise UsageFault(
+            f"{run.size} ranks are too many for a terminal; draw them with --output {run.algorithm.name}.svg"
+        )
     console = Console()
-    run = simulate(entry, place.size, nbytes, place)
     for line in terminal.lines(run, console.width, rounds=rounds, language=language):
         console.print(line)
+    if critical_path:
+        console.print("", *explain(run).words(language), sep="\n", markup=False, highlight=False)

@@ -232,7 +232,7 @@ def test_a_png_has_words_and_colours_in_it() -> None:
         (["ring", "--lang", "fr"], "language 'fr'"),
         (["ring", "--size", "many"], "size 'many'"),
         (["broadcast_linear:root=7"], "does not work for 4 ranks"),
-        (["ring", "-o", "a.gif"], "a.gif: pictures are written as .svg or .png"),
+        (["ring", "-o", "a.gif"], "a.gif: such a picture is written as .svg or .png"),
         (["ring", "-o", "a.svg", "--theme", "blue"], "no theme is called 'blue'"),
         (["ring", "-o", "/nowhere/a.svg"], "/nowhere/a.svg: No such file"),
     ],
