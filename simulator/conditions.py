@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,13 +16,16 @@ __all__ = ["Conditions", "Flow", "Jitter", "LinkChange"]
 
 Floats = NDArray[np.float64]
 
-_DRAWS = {
-    "constant": lambda chance, scale, count: np.full(count, scale),
-    "exponential": lambda chance, scale, count: chance.exponential(scale, count),
-    "uniform": lambda chance, scale, count: chance.uniform(0.0, 2 * scale, count),
-    "half_normal": lambda chance, scale, count: np.abs(chance.normal(0.0, scale * math.sqrt(math.pi / 2), count)),
-    "pareto": lambda chance, scale, count: chance.pareto(3.0, count) * 2 * scale,
-}
+_DRAWS: Mapping[str, Callable[[np.random.Generator, float, int], Floats]] = MappingProxyType(
+    {
+        "constant": lambda chance, scale, count: np.full(count, scale),
+        "exponential": lambda chance, scale, count: chance.exponential(scale, count),
+        "uniform": lambda chance, scale, count: chance.uniform(0.0, 2 * scale, count),
+        "half_normal": lambda chance, scale, count: np.abs(chance.normal(0.0, scale * math.sqrt(math.pi / 2), count)),
+        "pareto": lambda chance, scale, count: chance.pareto(3.0, count) * 2 * scale,
+    }
+)
+"""By name, ``count`` times of mean ``scale`` each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ def _timeline(record: Record) -> Timeline:
         )  # fmt: skip
         for m, (source, dest, number, nbytes, folds) in enumerate(zip(*columns, strict=True)):
             chunks = _chunks(spans[first[m] : first[m + 1]])
-            messages.append(Message(source, dest, number, chunks, nbytes, folds, *moments[m], ideal[m]))
+            messages.append(Message(source, dest, number, chunks, nbytes, folds, *moments[m], ideal=ideal[m]))
     order = np.lexsort((record.stay_of[:, 0], record.stay_of[:, 1]))
     stays = tuple(
         Stay(rank, number, *moments)

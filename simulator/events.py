@@ -6,10 +6,10 @@ The loop stops with ``HUNGRY`` when a rank needs rounds that are not loaded yet;
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from simulator import fluid
+from simulator.compiled import lean
 from simulator.world import (
     AGENDA,
     COMING,
@@ -45,32 +45,32 @@ _FOLD, _COMPUTE, _IDLE = -1, -2, -3
 # --- the agenda ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def put(w: World, time: float, kind: int, subject: int) -> None:
     """An event at ``time``; there must be room."""
-    agenda, at = w.agenda, w.count[AGENDA]
-    w.count[AGENDA] += 1
+    agenda, at = w.agenda, w.totals[AGENDA]
+    w.totals[AGENDA] += 1
     while at:
         above = (at - 1) >> 1
         if agenda[above].time <= time:
             break
         agenda[at] = agenda[above]
         at = above
-    agenda[at].time, agenda[at].coming, agenda[at].kind, agenda[at].subject = time, w.count[COMING], kind, subject
-    w.count[COMING] += 1
+    agenda[at].time, agenda[at].coming, agenda[at].kind, agenda[at].subject = time, w.totals[COMING], kind, subject
+    w.totals[COMING] += 1
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _earlier(agenda: Records, one: int, other: int) -> bool:
     a, b = agenda[one], agenda[other]
     return a.time < b.time or (a.time == b.time and a.coming < b.coming)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _drop(w: World) -> None:
     """Take the first event away."""
-    agenda, last = w.agenda, w.count[AGENDA] - 1
-    w.count[AGENDA] = last
+    agenda, last = w.agenda, w.totals[AGENDA] - 1
+    w.totals[AGENDA] = last
     at = 0
     while True:
         below = 2 * at + 1
@@ -88,15 +88,15 @@ def _drop(w: World) -> None:
 # --- loading ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def load(w: World, rules: Rules, ints: Ints, floats: Floats, order: int, phase: int, more: bool) -> None:
     """Take the messages of some rounds in: ``ints`` of shape (5, m) and ``floats`` of shape (6, m), see the body.
 
     ``order`` is the number of the first message; ``more``: whether there will be further rounds.
     """
     for m in range(ints.shape[1]):
-        slot = w.free[len(w.free) - 1 - w.count[TAKEN]]
-        w.count[TAKEN] += 1
+        slot = int(w.free[len(w.free) - 1 - w.totals[TAKEN]])
+        w.totals[TAKEN] += 1
         message = w.slots[slot]
         message.source, message.dest, message.round = ints[0, m], ints[1, m], ints[2, m]
         message.eager, message.route = ints[3, m], ints[4, m]
@@ -105,15 +105,15 @@ def load(w: World, rules: Rules, ints: Ints, floats: Floats, order: int, phase: 
         message.phase, message.order, message.state = phase, order + m, 0
         _append(w, message.source, 2 * slot)
         _append(w, message.dest, 2 * slot + 1)
-    w.count[LOADED] = 0 if more else 1
+    w.totals[LOADED] = 0 if more else 1
     for rank in range(len(w.ranks)):
         if w.ranks[rank].hungry:
             w.ranks[rank].hungry = 0
-            w.count[HUNGRY_RANKS] -= 1
+            w.totals[HUNGRY_RANKS] -= 1
             _proceed(w, rank)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _append(w: World, rank: int, node: int) -> None:
     me = w.ranks[rank]
     w.nodes[node].next_op = -1
@@ -127,13 +127,13 @@ def _append(w: World, rank: int, node: int) -> None:
 # --- ranks --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _proceed(w: World, rank: int) -> None:
     """``rank`` has left a round: on to its next one, after compute phases and once that is released."""
     me = w.ranks[rank]
-    if me.head < 0 and not w.count[LOADED]:
+    if me.head < 0 and not w.totals[LOADED]:
         me.hungry = 1
-        w.count[HUNGRY_RANKS] += 1
+        w.totals[HUNGRY_RANKS] += 1
         return
     seconds = 0.0
     while me.compute < me.compute_end:
@@ -148,18 +148,18 @@ def _proceed(w: World, rank: int) -> None:
         _release(w, rank, me.left)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _release(w: World, rank: int, now: float) -> None:
     me = w.ranks[rank]
     if me.head < 0:
         last = w.phases[len(w.phases) - 1, rank]
         last.completion = max(last.completion, now)
-        w.count[DONE_RANKS] += 1
+        w.totals[DONE_RANKS] += 1
     else:
         put(w, max(now, w.phases[w.slots[me.head >> 1].phase, rank].release), _ENTER, rank)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _enter(w: World, rules: Rules, rank: int, now: float) -> None:
     me = w.ranks[rank]
     node = me.head
@@ -184,7 +184,7 @@ def _enter(w: World, rules: Rules, rank: int, now: float) -> None:
     _completed(w, rank, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _completed(w: World, rank: int, now: float) -> None:
     """One operation of the rank's round is complete; after the last one it folds."""
     me = w.ranks[rank]
@@ -199,14 +199,14 @@ def _completed(w: World, rank: int, now: float) -> None:
         _leave(w, rank, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _leave(w: World, rank: int, now: float) -> None:
     me = w.ranks[rank]
     me.left = now
     w.phases[me.phase, rank].completion = now
     if len(w.stays):
-        stay = w.stays[w.count[STAYS]]
-        w.count[STAYS] += 1
+        stay = w.stays[w.totals[STAYS]]
+        w.totals[STAYS] += 1
         stay.rank, stay.round, stay.entered, stay.received, stay.left = rank, me.round, me.entered, me.received, now
     _proceed(w, rank)
 
@@ -214,7 +214,7 @@ def _leave(w: World, rank: int, now: float) -> None:
 # --- processors ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _queue_cpu(w: World, rank: int, node: int, now: float) -> None:
     """The processor of ``rank`` is to send or receive one message, after what it is at."""
     me = w.ranks[rank]
@@ -229,14 +229,14 @@ def _queue_cpu(w: World, rank: int, node: int, now: float) -> None:
     me.cpu_tail = node
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _start_node(w: World, rank: int, node: int, now: float) -> None:
     seconds = w.slots[node >> 1].receive if node & 1 else w.slots[node >> 1].send
     w.ranks[rank].working = seconds
     _start_cpu(w, rank, node, seconds, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _start_cpu(w: World, rank: int, what: int, seconds: float, now: float) -> None:
     me = w.ranks[rank]
     me.cpu = what
@@ -246,7 +246,7 @@ def _start_cpu(w: World, rank: int, what: int, seconds: float, now: float) -> No
         put(w, now, _CORE, rank)  # cores are shared: from there on it is a flow
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _cpu_done(w: World, rules: Rules, rank: int, now: float) -> None:
     me = w.ranks[rank]
     what, me.cpu = me.cpu, _IDLE
@@ -268,7 +268,7 @@ def _cpu_done(w: World, rules: Rules, rank: int, now: float) -> None:
 # --- messages -----------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _injected(w: World, rules: Rules, slot: int, now: float) -> None:
     message = w.slots[slot]
     message.state |= _INJECTED
@@ -280,7 +280,7 @@ def _injected(w: World, rules: Rules, slot: int, now: float) -> None:
         _both_there(w, rules, slot, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _both_there(w: World, rules: Rules, slot: int, now: float) -> None:
     """A message that is not eager has its sender and its receiver; with a handshake they now agree."""
     message = w.slots[slot]
@@ -290,7 +290,7 @@ def _both_there(w: World, rules: Rules, slot: int, now: float) -> None:
         _ready(w, slot, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _ready(w: World, slot: int, now: float) -> None:
     """Into the queues of both its ports, in order of the schedule."""
     message = w.slots[slot]
@@ -316,20 +316,20 @@ def _ready(w: World, slot: int, now: float) -> None:
     _look_at(w, message.source)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _look_at(w: World, rank: int) -> None:
     """A port of ``rank`` may have something to do."""
     if not w.ranks[rank].dirty:
         w.ranks[rank].dirty = 1
-        w.dirty[w.count[DIRTY]] = rank
-        w.count[DIRTY] += 1
+        w.dirty[w.totals[DIRTY]] = rank
+        w.totals[DIRTY] += 1
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _start(w: World, flows: fluid.State, rules: Rules, now: float) -> None:
     """Whenever ports are free, the first messages in order that can go go."""
     found = 0
-    for at in range(w.count[DIRTY]):
+    for at in range(w.totals[DIRTY]):
         me = w.ranks[w.dirty[at]]
         me.dirty = 0
         slot = me.out_wait if not me.out_busy else -1
@@ -344,7 +344,7 @@ def _start(w: World, flows: fluid.State, rules: Rules, now: float) -> None:
                 w.waiting[found] = slot
                 found += 1
             slot = w.slots[slot].next_in
-    w.count[DIRTY] = 0
+    w.totals[DIRTY] = 0
     _sort(w, found)
     last = -1
     for at in range(found):
@@ -355,7 +355,7 @@ def _start(w: World, flows: fluid.State, rules: Rules, now: float) -> None:
         last = slot
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _sort(w: World, count: int) -> None:
     """The first ``count`` of those waiting by order of the schedule (Shell's sort: they nearly are)."""
     gap = 1
@@ -371,7 +371,7 @@ def _sort(w: World, count: int) -> None:
         gap //= 3
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _go(w: World, flows: fluid.State, rules: Rules, slot: int, now: float) -> None:
     """A message takes its ports."""
     message = w.slots[slot]
@@ -397,13 +397,13 @@ def _go(w: World, flows: fluid.State, rules: Rules, slot: int, now: float) -> No
         return
     sender.out_busy = receiver.in_busy = 1
     if rules.on_links:
-        lo, hi = w.route_first[message.route], w.route_first[message.route + 1]
+        lo, hi = int(w.route_first[message.route]), int(w.route_first[message.route + 1])
         fluid.begin(flows, w.route_links, lo, hi, message.nbytes, message.nbytes / message.ideal, slot, now)
     else:
         put(w, now + message.ideal, _SENT, slot)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _sent(w: World, rules: Rules, slot: int, now: float) -> None:
     """All bytes are out; the ports are free again, with a gap a little later."""
     message = w.slots[slot]
@@ -417,7 +417,7 @@ def _sent(w: World, rules: Rules, slot: int, now: float) -> None:
         _free_ports(w, message.source, message.dest)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _free_ports(w: World, source: int, dest: int) -> None:
     sender, receiver = w.ranks[source], w.ranks[dest]
     sender.out_busy = receiver.in_busy = 0
@@ -427,7 +427,7 @@ def _free_ports(w: World, source: int, dest: int) -> None:
         _look_at(w, dest)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _arrive(w: World, slot: int, now: float) -> None:
     message = w.slots[slot]
     message.state |= _ARRIVED
@@ -439,7 +439,7 @@ def _arrive(w: World, slot: int, now: float) -> None:
         _deliver(w, slot, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _deliver(w: World, slot: int, now: float) -> None:
     message = w.slots[slot]
     if message.receive > 0:
@@ -448,21 +448,21 @@ def _deliver(w: World, slot: int, now: float) -> None:
         _received(w, slot, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _received(w: World, slot: int, now: float) -> None:
     message = w.slots[slot]
     if len(w.moments):
         w.moments[message.order, 5] = now
     w.ranks[message.dest].folding += message.fold
-    w.count[TAKEN] -= 1
-    w.free[len(w.free) - 1 - w.count[TAKEN]] = slot
+    w.totals[TAKEN] -= 1
+    w.free[len(w.free) - 1 - w.totals[TAKEN]] = slot
     _completed(w, message.dest, now)
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _happen(w: World, flows: fluid.State, rules: Rules, kind: int, subject: int, now: float) -> None:
     if kind == _ARRIVE:
         _arrive(w, subject, now)
@@ -483,12 +483,12 @@ def _happen(w: World, flows: fluid.State, rules: Rules, kind: int, subject: int,
         fluid.change(flows, w.changes[subject].link, w.changes[subject].capacity)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _due(w: World, flows: fluid.State, rules: Rules, now: float) -> float:
     """All that happens at ``now``, and what follows from it at once; the moment of the last of it."""
     due = now * (1 + fluid.SAME)
     while True:
-        if w.count[AGENDA] and w.agenda[0].time <= due:
+        if w.totals[AGENDA] and w.agenda[0].time <= due:
             now = max(now, w.agenda[0].time)
             kind, subject = w.agenda[0].kind, w.agenda[0].subject
             _drop(w)
@@ -504,18 +504,18 @@ def _due(w: World, flows: fluid.State, rules: Rules, now: float) -> float:
             _cpu_done(w, rules, -1 - owner, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def advance(w: World, flows: fluid.State, rules: Rules) -> int:
     """Let time run until all ranks are done, or one needs rounds that are not loaded, or nothing can happen."""
     while True:
-        if w.count[HUNGRY_RANKS]:
+        if w.totals[HUNGRY_RANKS]:
             return HUNGRY
-        if w.count[DONE_RANKS] == len(w.ranks):
+        if w.totals[DONE_RANKS] == len(w.ranks):
             return DONE
-        now = min(w.agenda[0].time if w.count[AGENDA] else np.inf, fluid.next_finish(flows))
+        now = min(w.agenda[0].time if w.totals[AGENDA] else np.inf, fluid.next_finish(flows))
         if now == np.inf:
             return STUCK
         now = _due(w, flows, rules, now)
-        if w.count[DIRTY]:
+        if w.totals[DIRTY]:
             _start(w, flows, rules, now)
         fluid.settle(flows, now)

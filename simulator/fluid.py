@@ -10,23 +10,24 @@ Source of the use for networks: Casanova et al., "Versatile, scalable, and accur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simulator.compiled import lean
 
 __all__ = ["SAME", "Flows", "State", "begin", "change", "finish_due", "grown", "make", "next_finish", "settle", "stop"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Records = NDArray[np.void]
+Records = Any  # an array of records; its fields are known to the compiler, not to a type checker
 
 SAME = 1e-12
 """Moments and rates that differ by less than this share are one, so that rounding never decides."""
 
 _LIVE, _LINKS, _FLOWS = range(3)
-"""Places in ``State.count``: live flows, and how many links and flows wait to be settled."""
+"""Places in ``State.totals``: live flows, and how many links and flows wait to be settled."""
 
 
 def _record(ints: str, floats: str) -> np.dtype[np.void]:
@@ -51,7 +52,7 @@ class State(NamedTuple):
     link: Records
     flow: Records
     entry: Records
-    count: Ints
+    totals: Ints
     used: Floats
     width: Floats
 
@@ -70,8 +71,8 @@ def make(capacity: Floats, flows: int, hops: int, bins: int = 0, width: float = 
 
 def grown(old: State, flows: int, hops: int) -> State:
     """The same flows with room for ``flows`` of ``hops`` links."""
-    size, width = old.entry.shape
-    new = make(old.link["capacity"], flows, hops)
+    size, width = (int(extent) for extent in old.entry.shape)
+    new = make(np.array(old.link["capacity"]), flows, hops)
     new.flow[:size] = old.flow
     new.flow["free"] = np.concatenate([np.arange(size, flows)[::-1], old.flow["free"]])
     new.entry[:size, :width] = old.entry
@@ -81,13 +82,13 @@ def grown(old: State, flows: int, hops: int) -> State:
         new.entry[name][:size, :width] = np.where(at < 0, at, at // width * hops + at % width)
     link = old.link.copy()
     link["head"] = np.where(link["head"] < 0, -1, link["head"] // width * hops + link["head"] % width)
-    return State(link, new.flow, new.entry, old.count, old.used, old.width)
+    return State(link, new.flow, new.entry, old.totals, old.used, old.width)
 
 
 # --- the heap of live flows by their end --------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _up(state: State, at: int) -> None:
     flows = state.flow
     flow = flows[at].heap
@@ -102,9 +103,9 @@ def _up(state: State, at: int) -> None:
     flows[flow].place = at
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _down(state: State, at: int) -> None:
-    flows, live = state.flow, state.count[_LIVE]
+    flows, live = state.flow, state.totals[_LIVE]
     flow = flows[at].heap
     while True:
         below = 2 * at + 1
@@ -124,7 +125,7 @@ def _down(state: State, at: int) -> None:
 # --- flows --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _reschedule(state: State, flow: int, rate: float, now: float) -> None:
     """From ``now`` on ``flow`` moves at ``rate``."""
     _catch_up(state, flow, now)
@@ -135,7 +136,7 @@ def _reschedule(state: State, flow: int, rate: float, now: float) -> None:
     _down(state, mine.place)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _catch_up(state: State, flow: int, now: float) -> None:
     """Book what ``flow`` has moved since its rate was last looked at."""
     mine = state.flow[flow]
@@ -149,7 +150,7 @@ def _catch_up(state: State, flow: int, now: float) -> None:
     mine.since = now
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _book(state: State, flow: int, now: float) -> None:
     """Spread what ``flow`` moved since it was last looked at over the spans of time in which it did."""
     mine, width, bins = state.flow[flow], state.width[0], state.used.shape[1]
@@ -160,10 +161,10 @@ def _book(state: State, flow: int, now: float) -> None:
             state.used[state.entry[flow, hop].link, number] += moved
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def begin(state: State, links: Ints, first: int, last: int, nbytes: float, cap: float, owner: int, now: float) -> int:
     """A new flow over ``links[first:last]``; its rate is known once ``settle`` has run."""
-    live, hops = state.count[_LIVE], state.entry.shape[1]
+    live, hops = state.totals[_LIVE], state.entry.shape[1]
     flow = state.flow[len(state.flow) - 1 - live].free
     mine = state.flow[flow]
     mine.remaining, mine.cap, mine.since, mine.rate, mine.finish = nbytes, cap, now, 0.0, np.inf
@@ -179,7 +180,7 @@ def begin(state: State, links: Ints, first: int, last: int, nbytes: float, cap: 
         link.count += 1
         rate = min(rate, link.capacity)
     state.flow[live].heap, mine.place = flow, live
-    state.count[_LIVE] = live + 1
+    state.totals[_LIVE] = live + 1
     _up(state, live)
     if alone:  # nobody else is concerned
         _reschedule(state, flow, rate, now)
@@ -188,7 +189,7 @@ def begin(state: State, links: Ints, first: int, last: int, nbytes: float, cap: 
     return flow
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def stop(state: State, flow: int, now: float) -> int:
     """Take ``flow`` away and return its owner; those who shared a link with it wait to be settled."""
     _catch_up(state, flow, now)
@@ -205,8 +206,8 @@ def stop(state: State, flow: int, now: float) -> int:
         link.count -= 1
         if link.count:
             _wait_link(state, entry.link)
-    last = state.count[_LIVE] - 1
-    state.count[_LIVE] = last
+    last = state.totals[_LIVE] - 1
+    state.totals[_LIVE] = last
     at, mover = mine.place, state.flow[last].heap
     if mover != flow:
         state.flow[at].heap = mover
@@ -218,23 +219,23 @@ def stop(state: State, flow: int, now: float) -> int:
     return mine.owner
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def change(state: State, link: int, capacity: float) -> None:
     """``link`` carries ``capacity`` bytes/s from now on (0: nothing); its flows wait to be settled."""
     state.link[link].capacity = capacity
     _wait_link(state, link)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def next_finish(state: State) -> float:
     """When the first flow ends, infinity if none does. Only right when all is settled."""
-    return state.flow[state.flow[0].heap].finish if state.count[_LIVE] else np.inf
+    return state.flow[state.flow[0].heap].finish if state.totals[_LIVE] else np.inf
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def finish_due(state: State, now: float) -> int:
     """The first flow if it ends by ``now``, else -1."""
-    if state.count[_LIVE] and state.flow[state.flow[0].heap].finish <= now * (1 + SAME):
+    if state.totals[_LIVE] and state.flow[state.flow[0].heap].finish <= now * (1 + SAME):
         return state.flow[0].heap
     return -1
 
@@ -242,58 +243,58 @@ def finish_due(state: State, now: float) -> int:
 # --- sharing ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _wait(state: State, flow: int) -> None:
     """``flow`` and its links wait to be settled."""
     if not state.flow[flow].waits:
         state.flow[flow].waits = 1
-        state.flow[state.count[_FLOWS]].listed = flow
-        state.count[_FLOWS] += 1
+        state.flow[state.totals[_FLOWS]].listed = flow
+        state.totals[_FLOWS] += 1
     for hop in range(state.flow[flow].hops):
         _wait_link(state, state.entry[flow, hop].link)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _wait_link(state: State, link: int) -> None:
     if not state.link[link].waits:
         state.link[link].waits = 1
-        state.link[state.count[_LINKS]].listed = link
-        state.count[_LINKS] += 1
+        state.link[state.totals[_LINKS]].listed = link
+        state.totals[_LINKS] += 1
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def settle(state: State, now: float) -> None:
     """Give all flows that are connected with a change their max-min fair rates."""
-    if not state.count[_LINKS] and not state.count[_FLOWS]:
+    if not state.totals[_LINKS] and not state.totals[_FLOWS]:
         return
     hops, at = state.entry.shape[1], 0
-    while at < state.count[_LINKS]:  # the list grows by all that is connected
+    while at < state.totals[_LINKS]:  # the list grows by all that is connected
         entry = state.link[state.link[at].listed].head
         while entry >= 0:
             _wait(state, entry // hops)
             entry = state.entry[entry // hops, entry % hops].after
         at += 1
     flows = links = 0
-    for at in range(state.count[_FLOWS]):
+    for at in range(state.totals[_FLOWS]):
         flow = state.flow[at].listed
         state.flow[flow].waits = 0
         if state.flow[flow].place >= 0:  # else begun and gone before it was settled
             state.flow[flows].listed = flow
             flows += 1
-    for at in range(state.count[_LINKS]):
+    for at in range(state.totals[_LINKS]):
         number = state.link[at].listed
         link = state.link[number]
         link.waits, link.left, link.open = 0, link.capacity, link.count
         if link.count:
             state.link[links].listed = number
             links += 1
-    state.count[_LINKS] = state.count[_FLOWS] = 0
+    state.totals[_LINKS] = state.totals[_FLOWS] = 0
     while flows:
         level, links = _level(state, links, flows)
         flows = _fill(state, flows, level, now)
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _level(state: State, links: int, flows: int) -> tuple[float, int]:
     """The rate at which the next link is full or the next cap reached, and how many links are still open."""
     level, kept = np.inf, 0
@@ -309,7 +310,7 @@ def _level(state: State, links: int, flows: int) -> tuple[float, int]:
     return level, kept
 
 
-@njit(cache=True, _nrt=False)
+@lean
 def _fill(state: State, flows: int, level: float, now: float) -> int:
     """Settle the flows that stand at ``level``; how many are left."""
     for at in range(flows):
@@ -349,7 +350,7 @@ class Flows:
     def start(self, links: Sequence[int], nbytes: float, cap: float, now: float) -> int:
         """A flow of ``nbytes`` over ``links``, no faster than ``cap`` bytes/s; its index is its own until it ends."""
         flows, hops = self._state.entry.shape
-        if self._state.count[_LIVE] == flows or len(links) > hops:
+        if self._state.totals[_LIVE] == flows or len(links) > hops:
             self._state = grown(self._state, 2 * flows, max(hops, len(links)))
         route = np.array(links, dtype=np.int64)
         flow = int(begin(self._state, route, 0, len(route), float(nbytes), float(cap), -1, float(now)))

@@ -89,7 +89,7 @@ class Hockney:
 
     def seconds(self, nbytes: Ints) -> Floats:
         """mβ."""
-        return nbytes * self.beta
+        return np.multiply(nbytes, self.beta, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class LogGOPS:
 
     def seconds(self, nbytes: Ints) -> Floats:
         """mG."""
-        return nbytes * self.G
+        return np.multiply(nbytes, self.G, dtype=np.float64)
 
 
 def LogGP(L: float = 0.0, o: float = 0.0, g: float = 0.0, G: float = 0.0) -> LogGOPS:  # noqa: N802, N803 - a model's names
@@ -185,9 +185,11 @@ class Curve:
         return min(time for _, time in self.points), min(*rates, (high - low) / (last - before))
 
     def _total(self, nbytes: Ints) -> Floats:
-        sizes, seconds = np.array(self.points).T
+        sizes, seconds = np.array(self.points, dtype=np.float64).T
         slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
-        return np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope
+        return np.asarray(
+            np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope, dtype=np.float64
+        )
 
     def delay(self, nbytes: Ints) -> Floats:
         """What the first point takes, or the message itself where that is less."""
@@ -235,8 +237,9 @@ class Reduction:
 
     def seconds(self, nbytes: Ints) -> Floats:
         """Seconds to fold each of ``nbytes`` into a buffer of as many bytes."""
-        largest, gammas = np.array(self.levels).T
-        return nbytes * gammas[np.minimum(np.searchsorted(largest, nbytes), len(gammas) - 1)]
+        largest, gammas = np.array([list(column) for column in zip(*self.levels, strict=True)], dtype=np.float64)
+        level = np.minimum(np.searchsorted(largest, nbytes), len(gammas) - 1)
+        return np.multiply(nbytes, gammas[level], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

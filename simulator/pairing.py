@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from simulator.columns import Columns
+from simulator.compiled import compiled
 
 __all__ = ["Pairs", "pair"]
 
@@ -65,7 +65,7 @@ class _Peers(NamedTuple):
     later: Ints
 
 
-@njit(cache=True)
+@compiled
 def pair(size: int, chunks: int, begin: int, rounds: int, sends: Columns, receives: Columns) -> Pairs:
     """The messages of ``rounds`` rounds from ``begin`` on, between ``size`` ranks with ``chunks`` chunks.
 
@@ -102,14 +102,14 @@ def pair(size: int, chunks: int, begin: int, rounds: int, sends: Columns, receiv
     return Pairs(-1, ordered, out.turn, pairs.met, pairs.folds, pairs.mutual, out.span, pairs.fan, out.first)
 
 
-@njit(cache=True)
+@compiled
 def _faulty(number: int, pairs: Pairs) -> Pairs:
     return Pairs(
         number, False, pairs.turn, pairs.met, pairs.folds, pairs.mutual, pairs.span_first, pairs.fan, pairs.first
     )
 
 
-@njit(cache=True)
+@compiled
 def _side(size: int, begin: int, rounds: int, columns: Columns) -> _Side:
     """Write out the runs."""
     n = len(columns.rank)
@@ -127,7 +127,7 @@ def _side(size: int, begin: int, rounds: int, columns: Columns) -> _Side:
     return _Side(columns, turn, folds, span, np.cumsum(first), np.full(size, -1), np.empty(n, np.int64))
 
 
-@njit(cache=True)
+@compiled
 def _enter(number: int, chunks: int, out: _Side, into: _Side, peers: _Peers) -> bool:
     """Chain up the operations of a round; False for a partner or a chunk that does not exist."""
     size = len(out.chain)
@@ -146,7 +146,7 @@ def _enter(number: int, chunks: int, out: _Side, into: _Side, peers: _Peers) -> 
     return True
 
 
-@njit(cache=True)
+@compiled
 def _settle(rank: int, mark: int, out: _Side, into: _Side, peers: _Peers, pairs: Pairs) -> int:
     """Match all that one rank receives: how many messages that are, or -1."""
     met = 0
@@ -175,7 +175,7 @@ def _settle(rank: int, mark: int, out: _Side, into: _Side, peers: _Peers, pairs:
     return met
 
 
-@njit(cache=True)
+@compiled
 def _alike(out: _Side, i: int, into: _Side, j: int) -> bool:
     """Whether a send and a receive name the same spans."""
     at, there = out.span[i], into.span[j]
@@ -188,7 +188,7 @@ def _alike(out: _Side, i: int, into: _Side, j: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _leave(number: int, out: _Side, peers: _Peers) -> int:
     """Undo the chains of sends: the most that one rank has."""
     most = 0
@@ -203,7 +203,7 @@ def _leave(number: int, out: _Side, peers: _Peers) -> int:
     return most
 
 
-@njit(cache=True)
+@compiled
 def _in_order(number: int, out: _Side, pairs: Pairs) -> bool:
     """Whether the messages of a round come by their sender's turn, then their receiver's, then their sender."""
     for i in range(out.first[number] + 1, out.first[number + 1]):

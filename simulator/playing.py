@@ -20,8 +20,6 @@ __all__ = ["EventPlayer", "Phase", "Played", "Record", "SettledPlayer", "play"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-Records = NDArray[np.void]
-
 _NOBODY = np.iinfo(np.int64).max
 """The owner of background traffic, which never ends."""
 
@@ -246,13 +244,13 @@ class EventPlayer(_Player):
         events.advance(self.world, self.flows, self.rules)
         self.completion = self.world.phases["completion"]
         if self.record:
-            stays = self.world.stays[: int(self.world.count[world.STAYS])]
+            stays = self.world.stays[: int(self.world.totals[world.STAYS])]
             self.record.moments = self.world.moments
             self.record.stay_of = np.stack([stays["rank"], stays["round"]], axis=1)
             self.record.stays = np.stack([stays["entered"], stays["received"], stays["left"]], axis=1)
         return self.played(self.flows.used[: len(self.network.topology.ends)] if self.flows.used.size else None)
 
-    def _compute(self) -> Records:
+    def _compute(self) -> world.Records:
         """The phases of work, by rank and round."""
         found = sorted(self.conditions.compute.items())
         table = np.zeros(len(found), dtype=world.COMPUTE)

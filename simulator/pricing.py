@@ -22,7 +22,7 @@ class Priced:
     """Of each message, float64 of shape (m,) in seconds: processor time at both ends, latency, port, reduction.
 
     ``ideal`` is for how long its bytes take the ports when nothing else is on their way. ``eager``: int64, 1 where it
-    leaves without its receiver. ``route``: int64, which route of ``Pricing`` it takes, all 0 where routes do not matter.
+    leaves without its receiver. ``route``: int64, its route in ``Pricing``, 0 where routes do not matter.
     """
 
     send: Floats
@@ -69,7 +69,7 @@ class Pricing:
         if duplex.factor > 1:
             ideal[block.mutual & (nbytes >= duplex.from_bytes)] *= duplex.factor
         delay = message.delay(nbytes) + latency
-        send = message.overhead + nbytes * message.overhead_per_byte
+        send = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
         fold = np.where(block.folds, self._model.reduction.seconds(nbytes), 0.0)
         eager = (nbytes <= message.eager).astype(np.int64)
         receive = send

@@ -9,8 +9,9 @@ engine gives the same to the last digits, and tests compare them.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simulator.compiled import compiled
 
 __all__ = ["settle"]
 
@@ -21,7 +22,7 @@ _TIE = 1e-12
 """Moments that differ by less than this share are one: so rounding never decides which message goes first."""
 
 
-@njit(cache=True)
+@compiled
 def settle(
     first: Ints, fan: Ints, source: Ints, dest: Ints, delay: Floats, ideal: Floats, fold: Floats,
     left: Floats, start: Floats, stays: Floats,
@@ -35,7 +36,7 @@ def settle(
     received, folding, seen = left.copy(), np.zeros(size), np.full(size, -1)
     out_free, in_free = np.zeros(size), np.zeros(size)
     for number in range(len(fan)):
-        lo, hi = first[number], first[number + 1]
+        lo, hi = int(first[number]), int(first[number + 1])
         if fan[number] <= 1:
             for m in range(lo, hi):
                 start[m] = max(left[source[m]], left[dest[m]])
@@ -52,14 +53,23 @@ def settle(
             for rank in (source[m], dest[m]):
                 if seen[rank] == number:
                     seen[rank] = -2 - number  # once a round
-                    if len(stays):
-                        stays[number, rank, 0], stays[number, rank, 1] = left[rank], received[rank]
-                    left[rank] = received[rank] + folding[rank]
-                    if len(stays):
-                        stays[number, rank, 2] = left[rank]
+                    _leave(rank, number, received, folding, left, stays)
 
 
-@njit(cache=True)
+@compiled
+def _leave(rank: int, number: int, received: Floats, folding: Floats, left: Floats, stays: Floats) -> None:
+    entered, left[rank] = left[rank], received[rank] + folding[rank]
+    if len(stays):
+        stays[number, rank, 0], stays[number, rank, 1], stays[number, rank, 2] = entered, received[rank], left[rank]
+
+
+@compiled
+def _earliest(m: int, source: Ints, dest: Ints, left: Floats, out_free: Floats, in_free: Floats) -> float:
+    """When both ranks and both ports are there for a message."""
+    return float(max(left[source[m]], left[dest[m]], out_free[source[m]], in_free[dest[m]]))
+
+
+@compiled
 def _in_turn(
     lo: int, hi: int, source: Ints, dest: Ints, ideal: Floats, left: Floats, start: Floats,
     out_free: Floats, in_free: Floats,
@@ -72,12 +82,11 @@ def _in_turn(
     while count:
         now = np.inf
         for at in range(count):
-            m = waiting[at]
-            now = min(now, max(max(left[source[m]], left[dest[m]]), max(out_free[source[m]], in_free[dest[m]])))
+            now = min(now, _earliest(int(waiting[at]), source, dest, left, out_free, in_free))
         kept = 0
         for at in range(count):
-            m = waiting[at]
-            earliest = max(max(left[source[m]], left[dest[m]]), max(out_free[source[m]], in_free[dest[m]]))
+            m = int(waiting[at])
+            earliest = _earliest(m, source, dest, left, out_free, in_free)
             if earliest <= now * (1 + _TIE):
                 start[m] = earliest
                 out_free[source[m]] = in_free[dest[m]] = earliest + ideal[m]

@@ -6,7 +6,7 @@ follows what is under way. Every table is one array of records.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,10 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Records = NDArray[np.void]
-Some = TypeVar("Some", bound="NDArray[Any]")
+Records = Any  # an array of records; its fields are known to the compiler, not to a type checker
 
 TAKEN, LOADED, DONE_RANKS, HUNGRY_RANKS, DIRTY, AGENDA, COMING, STAYS = range(8)
-"""Places in ``World.count``: slots taken, whether all is loaded, ranks that are done or need rounds, ranks to look at,
+"""Places in ``World.totals``: slots taken, whether all is loaded, ranks that are done or need rounds, ranks to look at,
 events to come, events ever, stays written down."""
 
 
@@ -34,7 +33,7 @@ SLOT = _record(
     "source dest round phase order eager route state next_out next_in",
     "nbytes send receive delay ideal fold injected",
 )
-"""A message: its costs are those of ``pricing.Priced``; ``next_out`` and ``next_in`` chain those that wait for a port."""
+"""A message: its costs are those of ``pricing.Priced``; ``next_out`` and ``next_in`` chain those that want a port."""
 
 NODE = _record("next_op next_cpu", "")
 """One end of a message, 2 * slot for sending and one more for receiving: chains of operations and processor work."""
@@ -86,7 +85,7 @@ class World(NamedTuple):
     free: Ints
     dirty: Ints
     waiting: Ints
-    count: Ints
+    totals: Ints
 
 
 def empty(phases: Records, compute: Records, changes: Records, cores: Ints) -> World:
@@ -96,20 +95,20 @@ def empty(phases: Records, compute: Records, changes: Records, cores: Ints) -> W
     for name in ("head", "tail", "cpu_head", "cpu_tail", "out_wait", "in_wait", "round"):
         ranks[name] = -1
     ranks["core"], ranks["cpu"], ranks["hungry"] = cores, -3, 1
-    count = np.zeros(8, dtype=np.int64)
-    count[HUNGRY_RANKS] = size
+    totals = np.zeros(8, dtype=np.int64)
+    totals[HUNGRY_RANKS] = size
     return World(
         slots=np.zeros(0, dtype=SLOT), nodes=np.zeros(0, dtype=NODE), ranks=ranks,
         agenda=np.zeros(2 * size + len(changes), dtype=EVENT), phases=phases, compute=compute, changes=changes,
         stays=np.zeros(0, dtype=STAY), moments=np.zeros((0, 6)), route_first=np.zeros(1, dtype=np.int64),
         route_links=np.zeros(0, dtype=np.int64), free=np.zeros(0, dtype=np.int64),
-        dirty=np.zeros(size, dtype=np.int64), waiting=np.zeros(0, dtype=np.int64), count=count,
+        dirty=np.zeros(size, dtype=np.int64), waiting=np.zeros(0, dtype=np.int64), totals=totals,
     )  # fmt: skip
 
 
 def with_slots(old: World, messages: int, *, log: bool) -> World:
     """Room for ``messages`` more messages and their events; with ``log`` also room to write them down."""
-    size, taken = len(old.slots), int(old.count[TAKEN])
+    size, taken = len(old.slots), int(old.totals[TAKEN])
     if log:
         count = len(old.moments) + messages
         old = old._replace(moments=_longer(old.moments, count), stays=_longer(old.stays, 2 * count))
@@ -131,7 +130,7 @@ def with_routes(old: World, first: Ints, links: Ints) -> World:
     return old._replace(route_first=first, route_links=links)
 
 
-def _longer(part: Some, length: int) -> Some:
+def _longer(part: NDArray[Any], length: int) -> NDArray[Any]:
     new = np.zeros((length, *part.shape[1:]), dtype=part.dtype)
     new[: len(part)] = part
     return new

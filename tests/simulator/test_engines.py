@@ -92,4 +92,4 @@ def test_slots_are_given_back() -> None:
     player.play()
     assert player.messages == 40 * 2 * 63 * 64
     assert len(player.world.slots) <= 2 * 65536 + 8064
-    assert player.world.count[0] == 0
+    assert player.world.totals[0] == 0
