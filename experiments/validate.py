@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from experiments.published import Series
     from experiments.validation import Order, Prediction, Share
 
-__all__ = ["Validated", "command", "validated"]
+__all__ = ["SUMMARY", "Validated", "command", "summary", "validated"]
 
 EXECUTOR = "published"
 MAX_RANKS = 4096
+
+SUMMARY = ("series", "n", "error", "formula", "≤ 1/4", "≤ 2×", "order")
+"""Columns: how many runs, median errors of the simulator and of the closed form, shares of the runs that the simulator
+has within a quarter and within a factor of two, and in how many pairs of algorithms it names the faster one."""
 
 _SHORT = {"recursive_doubling": "doubling", "halving_doubling": "halving"}
 """So that a line of the table fits into 80 columns."""
@@ -106,12 +110,12 @@ def validated(series: Series, max_ranks: int = MAX_RANKS) -> Validated:
     """
     from experiments import validation
 
-    scales = {one.scale for one in series.comparable if one.ranks <= max_ranks}
-    if not scales - {series.on_which_fitted}:
+    runs = [one for one in series.comparable if one.ranks <= max_ranks]
+    if all(one.scale == series.on_which_fitted for one in runs):
         least = min(one.ranks for one in series.comparable if one.scale != series.on_which_fitted)
         raise UsageFault(f"{series.name}: its smallest blind scale has {least} ranks; give --max-ranks {least} or more")
     costs = validation.fit(series)
-    return Validated(series, costs, validation.predict(series, costs, scales))
+    return Validated(series, costs, validation.predict(series, costs, runs))
 
 
 def _print_json(found: Sequence[Validated]) -> None:
@@ -139,12 +143,12 @@ def _print(found: Iterable[Validated]) -> None:
         for line in words if words != told else ["assumed, missing and not compared: as above"]:
             console.print(f"- {line}", markup=False, highlight=False)
         console.print()
-        rows.append(_summary(one))
+        rows.append(summary(one))
         told = words
     console.print(
         _table(
-            "Blind predictions: median error of the simulator and of the closed form",
-            ("series", "runs", "error", "closed form", "within 1/4", "within 2×", "order"),
+            "Blind predictions: median error of the simulator, and of the closed form without contention",
+            SUMMARY,
             rows,
         )
     )
@@ -155,7 +159,7 @@ def _print_series(console: Console, one: Validated) -> None:
 
     series, costs = one.series, one.costs
     rows = [_row(share) for share in validation.shares(one.predictions)]
-    columns = ("scale", "sizes", "runs", "error", "closed form", "worst", "")
+    columns = ("scale", "algorithm", "sizes", "n", "error", "formula", "worst", "")
     console.print(_table(f"{series.name}: {series.title} ({series.source})", columns, rows))
     for line in filter(None, (_costs(series, costs), _order(validation.order(one.blind)), _left_out(one))):
         console.print(f"- {line}", markup=False, highlight=False)
@@ -174,10 +178,16 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     from rich.table import Table
 
     table = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, padding=(0, 1), collapse_padding=True
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        show_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
     )
     for index, column in enumerate(columns):
-        left = not index or column in ("sizes", "")
+        left = not index or column in ("algorithm", "sizes", "")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
@@ -188,16 +198,18 @@ def _row(share: Share) -> list[str]:
     worst = share.worst
     return [
         share.scale if share.blind else f"{share.scale} (fitted)",
+        _SHORT.get(share.algorithm, share.algorithm),
         share.sizes,
         str(share.count),
         f"{share.median:.0%}",
         f"{share.theory_median:.0%}",
         f"{worst.error:+.0%}",
-        f"{_SHORT.get(worst.algorithm, worst.algorithm)} {format_bytes(worst.measurement.nbytes)}",
+        format_bytes(worst.measurement.nbytes),
     ]
 
 
-def _summary(one: Validated) -> list[str]:
+def summary(one: Validated) -> list[str]:
+    """A line of the last table, of blind predictions only: the columns of ``SUMMARY``."""
     from experiments import validation
 
     errors = [abs(each.error) for each in one.blind]

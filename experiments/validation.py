@@ -62,9 +62,13 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Errors of one scale and size class: how many, their median, the worst one, and the closed form's median."""
+    """Errors at one scale, of one algorithm, in one size class.
+
+    ``count`` of them, the medians of their sizes for simulator and closed form, and the ``worst`` of the simulator.
+    """
 
     scale: str
+    algorithm: str
     sizes: str
     blind: bool
     count: int
@@ -117,31 +121,16 @@ def fit(series: Series) -> Costs:
     return _with(series, found.x * units)
 
 
-def predict(series: Series, costs: Costs, scales: Iterable[str] | None = None) -> list[Prediction]:
-    """The time of every measured run of a known algorithm, at the given scales or at all of them."""
-    wanted = set(series.scales if scales is None else scales)
+def predict(series: Series, costs: Costs, runs: Iterable[Measurement] | None = None) -> list[Prediction]:
+    """The time of each of ``runs``, by default of all that are of an algorithm in the catalogue."""
     simulated = _Simulated(series, costs)
-    return [_prediction(series, one, costs, simulated) for one in series.comparable if one.scale in wanted]
+    return [_prediction(series, one, costs, simulated) for one in runs or series.comparable]
 
 
 def shares(predictions: Sequence[Prediction]) -> list[Share]:
-    """Errors by scale (the smallest first) and size class."""
-    ordered = sorted(predictions, key=lambda one: (one.measurement.ranks, _class(one.measurement.nbytes)))
-    found: list[Share] = []
-    for (scale, which), group in groupby(ordered, lambda one: (one.measurement.scale, _class(one.measurement.nbytes))):
-        rows = list(group)
-        found.append(
-            Share(
-                scale=scale,
-                sizes=CLASSES[which][0],
-                blind=rows[0].blind,
-                count=len(rows),
-                median=median(abs(one.error) for one in rows),
-                worst=max(rows, key=lambda one: abs(one.error)),
-                theory_median=median(abs(one.theory_error) for one in rows),
-            )
-        )
-    return found
+    """Errors by scale (the smallest first), algorithm and size class."""
+    ordered = sorted(predictions, key=_group)
+    return [_share(list(group)) for _, group in groupby(ordered, _group)]
 
 
 def order(predictions: Iterable[Prediction]) -> Order:
@@ -157,6 +146,25 @@ def order(predictions: Iterable[Prediction]) -> Order:
             right += (one.simulated < other.simulated) == truth
             theory_right += (one.theory < other.theory) == truth
     return Order(pairs, right, theory_right)
+
+
+def _group(prediction: Prediction) -> tuple[int, str, str, int]:
+    one = prediction.measurement
+    return one.ranks, one.scale, prediction.algorithm, _class(one.nbytes)
+
+
+def _share(group: Sequence[Prediction]) -> Share:
+    first = group[0]
+    return Share(
+        scale=first.measurement.scale,
+        algorithm=first.algorithm,
+        sizes=CLASSES[_class(first.measurement.nbytes)][0],
+        blind=first.blind,
+        count=len(group),
+        median=median(abs(one.error) for one in group),
+        worst=max(group, key=lambda one: abs(one.error)),
+        theory_median=median(abs(one.theory_error) for one in group),
+    )
 
 
 def _cell(prediction: Prediction) -> tuple[int, str, int]:
