@@ -85,7 +85,7 @@ def test_a_late_partner_is_where_the_path_goes() -> None:
         [message(0, 1, 0, (0, 5, 5, 9, 10, 10), ideal=4)],
         [Stay(0, 0, 0, 10, 10), Stay(1, 0, 5, 10, 10)],
     )
-    assert told(explain(run)) == [("compute", 0, 5, 1), ("bandwidth", 5, 9, 0), ("latency", 9, 10, 0)]
+    assert told(explain(run)) == [("compute", 0, 5, 1), ("bandwidth", 5, 9, 1), ("latency", 9, 10, 1)]
     (flight,) = explain(run).messages
     assert (flight.source, flight.dest) == (0, 1)
 
@@ -127,7 +127,7 @@ def test_a_handshake_is_two_latencies() -> None:
         [Stay(0, 0, 0, 7, 7), Stay(1, 0, 0, 7, 7)],
         models.Model(message=models.LogGOPS(L=1.0, S=-1)),
     )
-    assert told(explain(run)) == [("latency", 0, 2, 0), ("bandwidth", 2, 6, 0), ("latency", 6, 7, 0)]
+    assert told(explain(run)) == [("latency", 0, 2, 0), ("bandwidth", 2, 6, 1), ("latency", 6, 7, 1)]
 
 
 def test_the_path_changes_ranks_from_round_to_round_and_ends_with_a_phase() -> None:
@@ -137,7 +137,8 @@ def test_the_path_changes_ranks_from_round_to_round_and_ends_with_a_phase() -> N
         trailing={2: 8.0},
     )
     assert told(explain(run)) == [
-        ("bandwidth", 0, 2, 1), ("latency", 2, 3, 1), ("bandwidth", 3, 5, 2), ("latency", 5, 6, 2), ("compute", 6, 8, 2),
+        ("bandwidth", 0, 2, 1), ("latency", 2, 3, 1), ("bandwidth", 3, 5, 2), ("latency", 5, 6, 2),
+        ("compute", 6, 8, 2),
     ]  # fmt: skip
 
 
@@ -170,7 +171,9 @@ def check_tiles(found: Explanation) -> None:
 PIECES = st.sampled_from([
     models.Model(),
     models.Model(message=models.LogGOPS(L=2e-6, o=1e-6, g=5e-7, G=1e-9, O=1e-10, S=4096)),
-    models.Model(message=models.LogGOPS(L=2e-6, o=1e-6, S=-1), reduction=models.Reduction(((4096, 1e-11), (math.inf, 1e-10)))),
+    models.Model(
+        message=models.LogGOPS(L=2e-6, o=1e-6, S=-1), reduction=models.Reduction(((4096, 1e-11), (math.inf, 1e-10)))
+    ),
     models.Model(duplex=models.Duplex(2.0, 1024), reduction=models.Reduction(((math.inf, 1e-10),))),
     models.Model(
         message=models.LogGOPS(L=2e-6, o=1e-6), reduction=models.Reduction(((math.inf, 1e-10),)),
@@ -248,10 +251,14 @@ def test_words_say_the_share_of_each_term_and_what_would_help() -> None:
     assert explain(run).words() == [
         "ring takes 630 µs for 64 B over 64 ranks on star, 21 times the lower bound.",
         "Of this, 100 % latency (α).",
-        "The critical path ends at rank 0 and takes 126 messages through 126 rounds; rank 28 is on it for 1.59 %. "
-        "No round stands out.",
-        "126 messages follow one another. Fewer rounds would help (for 64 ranks 6 at best), and so would larger "
-        "messages or quicker ones.",
+        (
+            "The critical path ends at rank 0 and takes 126 messages through 126 rounds; rank 28 is on it for 1.59 %. "
+            "No round stands out."
+        ),
+        (
+            "126 messages follow one another. Fewer rounds would help (for 64 ranks 6 at best), and so would larger "
+            "messages or quicker ones."
+        ),
     ]
     portuguese = explain(run).words("pt")
     assert portuguese[0] == "ring leva 630 µs para 64 B em 64 ranks na rede star, 21 vezes o limite inferior."
