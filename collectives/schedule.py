@@ -89,10 +89,10 @@ class Chunks(Set[int]):
         {0..2, 5}
         """
         chunks = cls(())
-        for (_, end), (start, _) in pairwise(spans):
+        filled = tuple([(lo, hi) for lo, hi in spans if lo < hi])
+        for (_, end), (start, _) in pairwise(filled):
             if start <= end:
                 raise ScheduleError(f"spans {spans} do not ascend with a gap between each and the next")
-        filled = tuple([(lo, hi) for lo, hi in spans if lo < hi])
         chunks._set(filled, sum([hi - lo for lo, hi in filled]))
         return chunks
 

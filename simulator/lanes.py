@@ -41,7 +41,6 @@ class Lanes:
     """
 
     __slots__ = ("_high", "_low", "_stain", "values")
-    __array_ufunc__ = None
 
     def __init__(self, values: Ints, low: int, high: int, stain: list[bool] | None = None) -> None:
         """``low`` and ``high`` bound the values, and need not be reached."""
@@ -283,6 +282,9 @@ class Lanes:
     __rtruediv__, __rpow__ = __truediv__, __pow__
 
     def __array__(self, dtype: object = None, copy: object = None) -> NDArray[np.generic]:
+        raise self._refusal()
+
+    def __array_ufunc__(self, function: object, method: str, *inputs: object) -> NDArray[np.generic]:
         raise self._refusal()
 
     def __getattr__(self, name: str) -> object:
