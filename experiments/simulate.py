@@ -33,6 +33,9 @@ EXECUTOR = "simulator"
 RANKS = 8
 """How many there are where neither the command line nor the network says it."""
 
+_EXPLAINED = 500_000
+"""Messages of a run that may be explained: all of them are kept for it, about 1 kB each."""
+
 _PROVEN_TO = 32
 """Up to so many ranks a proof takes no time worth mentioning."""
 
@@ -204,8 +207,6 @@ def _print_tables(found: Sequence[Outcome], notes: Iterable[str], *, explain: bo
     from rich.console import Console
     from rich.table import Table
 
-    from simulator.explanation import explain as explained
-
     console = Console()
     gap = 1 if console.width >= 100 else 0  # the columns fit into 80 without it
     for heading, group in groupby(found, key=_heading):
@@ -218,10 +219,17 @@ def _print_tables(found: Sequence[Outcome], notes: Iterable[str], *, explain: bo
             table.add_row(*_row(outcome))
         console.print(table, "")
         for outcome in rows if explain else ():
-            words = " ".join(explained(outcome.run).words())
-            console.print(f"{outcome.run.algorithm.label}: {words}", "", markup=False, highlight=False)
+            console.print(f"{outcome.run.algorithm.label}: {_words(outcome.run)}", "", markup=False, highlight=False)
     for note in notes:
         console.print(note, markup=False, highlight=False)
+
+
+def _words(run: Run) -> str:
+    from simulator.explanation import explain
+
+    if run.messages > _EXPLAINED:
+        return f"{run.messages} messages are too many to explain; up to {_EXPLAINED} are"
+    return " ".join(explain(run).words())
 
 
 def _heading(outcome: Outcome) -> str:

@@ -295,6 +295,15 @@ def test_the_explanation_follows_the_table(capsys: pytest.CaptureFixture[str]) -
     assert "latency (α)" in printed
 
 
+def test_a_run_that_is_too_long_is_not_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("experiments.simulate._EXPLAINED", 100)
+    printed = shown(capsys, "ring", "linear", "-n", "8", "--explain")
+    assert "ring: 112 messages are too many to explain" in printed
+    assert "linear: linear takes" in printed
+
+
 @dataclass(frozen=True)
 class Group:
     one: Annotated[int, typer.Option(help="First.")] = 1
