@@ -23,7 +23,10 @@ from experiments import (
     on_ranks,
     prove,
     report,
+    server,
     simulate,
+    step,
+    trace,
     validate,
 )
 from experiments.errors import Failure, UsageFault
@@ -66,6 +69,9 @@ def options(
 app.command("prove")(prove.command)
 app.command("draw")(draw.command)
 app.command("simulate")(simulate.command)
+app.command("trace")(trace.command)
+app.command("step")(step.command)
+app.command("server")(server.command)
 app.command("validate")(validate.command)
 app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
 app.command("bench")(benchmark.command)

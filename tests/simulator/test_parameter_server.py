@@ -239,40 +239,31 @@ def test_as_many_servers_as_workers_and_slices_beat_the_ring_at_every_size() -> 
     assert ring_seconds(8, 32 * 10**6) / server_seconds(8, 8, 32 * 10**6, slices=4) < 2 * 7 / 8
 
 
-def test_a_straggler_turns_the_tables_where_theory_says() -> None:
-    workers, servers, nbytes, compute = 8, 2, 4 * 10**6, 40e-3
-    ring = ring_seconds(workers, nbytes)
-    alone = 2 * ALPHA + nbytes * BETA * (1 + 1 / servers)
-
-    def lead(factor: float) -> float:
-        """Steps per second of workers that do not wait, over those of a ring in lockstep."""
-        found = run(Setup(workers, servers, nbytes, ComputeTime(compute), slow={0: factor}), "asp", 60)
-        return found.throughput / (workers / (factor * compute + ring))
-
-    turn = server_theory.crossover_straggler(workers, compute, ring, alone)
-    assert turn == 1.0  # this ring is no faster than a free worker's own push and pull
-    slower_servers = alone + 20e-3
-    turn = server_theory.crossover_straggler(workers, compute, ring, slower_servers)
-    at_turn = workers / (turn * compute + ring)
-    assert at_turn == pytest.approx((workers - 1) / (compute + slower_servers) + 1 / (turn * compute + slower_servers))
-    assert lead(1.0) < lead(2.0) < lead(4.0)
-    assert lead(4.0) > 2
-
-
-def test_with_one_server_the_ring_wins_in_step_and_loses_to_a_straggler() -> None:
-    workers, nbytes, compute = 4, 10**6, 20e-3
+@pytest.mark.parametrize(
+    ("workers", "nbytes", "compute"), [(4, 10**6, 20e-3), (4, 3 * 10**6, 20e-3), (3, 10**7, 40e-3)]
+)
+def test_a_straggler_turns_the_tables_where_theory_says(workers: int, nbytes: int, compute: float) -> None:
     ring = ring_seconds(workers, nbytes)
     alone = 2 * ALPHA + 2 * nbytes * BETA
     turn = server_theory.crossover_straggler(workers, compute, ring, alone)
     assert turn > 1
 
     def lead(factor: float) -> float:
+        """Steps per second of workers that do not wait, over those of a ring in lockstep."""
         found = run(Setup(workers, 1, nbytes, ComputeTime(compute), slow={0: factor}), "asp", 200)
         return found.throughput / (workers / (factor * compute + ring))
 
-    # The closed form leaves waiting for the one server's port aside: here that is less than 4 % of a step.
-    assert lead(1.0) < 1
-    assert lead((turn + 0.04) * 1.02) > 1
+    # The closed form leaves out that workers wait in line for the one server, so the turn comes up to 8 % later.
+    assert lead(1.0) < lead(turn) <= 1 < lead(1.08 * turn)
+
+
+def test_two_servers_leave_the_ring_behind_without_any_straggler() -> None:
+    workers, nbytes = 8, 4 * 10**6
+    ring, alone = ring_seconds(workers, nbytes), 2 * ALPHA + 1.5 * nbytes * BETA
+    assert alone < ring
+    assert server_theory.crossover_straggler(workers, 40e-3, ring, alone) == 1.0
+    found = run(Setup(workers, 2, nbytes, ComputeTime(40e-3)), "asp", 60)
+    assert found.throughput > workers / (40e-3 + ring)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
