@@ -52,6 +52,8 @@ $(READY)-venv:
 $(READY): $(READY)-venv pyproject.toml
 	@echo "Installing Ciranda and its dependencies into $(VENV)"
 	@$(PIP) --editable '.[test]'
+	@echo "Compiling the simulator, once"
+	@$(VENV)/bin/python -m simulator.warm
 	@touch $@
 
 $(READY)-openmpi: $(READY)
