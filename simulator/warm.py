@@ -1,4 +1,4 @@
-"""`python -m simulator.warm` compiles what simulations need and keeps it on disk, so that the first one is quick too."""
+"""`python -m simulator.warm` compiles what simulations need and keeps it on disk: then the first one is quick too."""
 
 from __future__ import annotations
 
