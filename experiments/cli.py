@@ -23,6 +23,7 @@ from experiments import (
     on_ranks,
     prove,
     report,
+    scale,
     server,
     simulate,
     step,
@@ -77,6 +78,7 @@ app.command("run", context_settings={"allow_interspersed_args": False})(launch.r
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
 app.command("report")(report.command)
+app.command("scale")(scale.command)
 app.command("doctor")(doctor.command)
 
 

@@ -9,7 +9,7 @@ import typer
 from experiments import __version__, cli
 from experiments.errors import Failure
 
-COMMANDS = ("prove", "draw", "simulate", "validate", "run", "bench", "calibrate", "report", "doctor")
+COMMANDS = ("prove", "draw", "simulate", "trace", "validate", "run", "bench", "calibrate", "report", "doctor")
 
 
 @pytest.fixture(autouse=True)
