@@ -170,7 +170,9 @@ class World:
         return signal
 
     def happen(self, signal: Signal[T], value: T) -> None:
-        """Let ``signal`` happen now, for the first and only time; those who wait for it go on with ``value``."""
+        """Let ``signal`` happen now; those who wait for it go on with ``value``. It does so once: else a ValueError."""
+        if signal.happened:
+            raise ValueError(f"{signal!r} has happened already")
         signal.happened, signal.value = True, value
         for go_on in signal.waiting:
             self._at(self.now, lambda go_on=go_on: go_on(value))

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectives import catalogue
+from collectives.schedule import Recv, Round, Send
 from simulator import Network, networks
 from simulator.models import Cores, Hockney, LogGOPS, Model
 from simulator.networks import Topology
-from simulator.processes import Deadlock, Process, World
+from simulator.playing import Phase, play
+from simulator.processes import Deadlock, Process, Signal, World
 
 LAW = settings(deadline=None, max_examples=40)
 STAR = networks.star(4, latency=10.0, bandwidth=1.0)  # so a message of n bytes takes n + 10 seconds
@@ -213,6 +216,21 @@ def test_a_process_that_yields_something_else_is_told() -> None:
         world.run()
 
 
+def test_a_signal_of_one_s_own_happens_once() -> None:
+    world = World(STAR)
+    signal: Signal[str] = Signal("the start")
+
+    def wait() -> Process[str]:
+        return (yield signal)
+
+    waiting = world.spawn(wait())
+    world.happen(signal, "go")
+    world.run()
+    assert waiting.value == "go"
+    with pytest.raises(ValueError, match="the start has happened already"):
+        world.happen(signal, "go")
+
+
 # --- laws ---------------------------------------------------------------------------------------------------------
 
 
@@ -255,3 +273,33 @@ def test_a_star_is_the_same_with_and_without_contention(messages: list[tuple[int
     star = networks.star(5, 1e-3, 100.0)
     shared = replace(star, topology=replace(star.topology, private=False))
     assert ends(shared, messages) == pytest.approx(ends(star, messages), rel=1e-9)
+
+
+@LAW
+@given(
+    st.permutations(range(8)), st.lists(st.integers(0, 5000), min_size=8, max_size=8), st.booleans(), st.booleans()
+)  # fmt: skip
+def test_messages_of_one_round_end_when_the_schedule_s_engine_says(
+    dests: list[int], sizes: list[int], contention: bool, overheads: bool
+) -> None:
+    """Ranks of a 2 x 4 torus send one message each, so links are shared and ports are not."""
+    pairs = [(source, dest) for source, dest in enumerate(dests) if source != dest]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    message = LogGOPS(L=1e-6, o=2e-6, O=1e-9) if overheads else Hockney(1e-6, 0.5e-9)
+    network = replace(networks.torus((2, 4), latency=1e-6, bandwidth=1e9), model=Model(message))
+
+    def rounds(rank: int, size: int) -> list[Round]:
+        sends = tuple(Send(dest, range(starts[rank], starts[rank + 1])) for source, dest in pairs if source == rank)
+        receives = (Recv(source, range(starts[source], starts[source + 1])) for source, dest in pairs if dest == rank)
+        return [(*sends, *receives)]
+
+    total = int(starts[-1])
+    once = replace(
+        catalogue.get("linear"), name="once", function=rounds, chunk_count=lambda size, at: total
+    )  # fmt: skip
+    record = play([Phase(once, total)], network, contention=contention, record=True).record
+    assert record is not None
+    sent = [pair for block in record.blocks for pair in zip(block.source.tolist(), block.dest.tolist(), strict=True)]
+    by_engine = dict(zip(sent, record.moments[:, -1].tolist(), strict=True))
+    by_process = ends(network, [(source, dest, sizes[source], 0.0) for source, dest in pairs], contention)
+    assert by_process == pytest.approx([by_engine[pair] for pair in pairs], rel=1e-9)
