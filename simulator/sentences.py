@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
+from collectives.catalogue import Algorithm
+from simulator import theory
 from simulator.explanation import Explanation, Kind
 from simulator.timeline import Message
 
 __all__ = ["LANGUAGES", "kinds_in_words", "sentences"]
 
 _WORTH_NAMING = 0.005
+_WORTH_ADVICE = 0.25
 _UNEVEN = 1.5  # a round that takes more than this many times its even share is named
 _BINS = 64
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
@@ -39,6 +42,7 @@ class _Texts:
     link: str
     slack: str
     close: str
+    less: str
     idle: str
 
 
@@ -60,8 +64,8 @@ LANGUAGES = MappingProxyType(
             advice={
                 "latency": "{messages} messages follow one another. Fewer rounds would help (for {ranks} ranks "
                 "{least} at best), and so would larger messages or quicker ones.",
-                "bandwidth": "The messages of the path carry {times} times the vector. An algorithm that sends less "
-                "per rank would help, and so would faster links.",
+                "bandwidth": "The messages of the path carry {times} times the vector, and {fewest} times must pass "
+                "some rank in any algorithm. Faster links would help{less}.",
                 "contention": "Messages meet on links. Partners that are nearer, another placement of the ranks or "
                 "more bandwidth inside the network would help.",
                 "overhead": "Processors handle messages most of the time. Fewer and larger messages would help.",
@@ -80,6 +84,7 @@ LANGUAGES = MappingProxyType(
             even="No round stands out.",
             link="The most contended link of the path is {link}: {seconds} of delay.",
             slack="Rank {rank} is done first, {seconds} before the end.",
+            less=", and so would an algorithm that sends less",
             close="No algorithm can be more than {share} faster on this network.",
             idle="{algorithm} takes no time here: there is nothing to wait for.",
         ),
@@ -99,8 +104,8 @@ LANGUAGES = MappingProxyType(
             advice={
                 "latency": "{messages} mensagens vêm uma depois da outra. Menos rodadas ajudariam (para {ranks} ranks, "
                 "{least} no melhor caso), e também mensagens maiores ou mais rápidas.",
-                "bandwidth": "As mensagens do caminho levam {times} vezes o vetor. Um algoritmo que envie menos por "
-                "rank ajudaria, e também enlaces mais rápidos.",
+                "bandwidth": "As mensagens do caminho levam {times} vezes o vetor, e {fewest} vezes passam por algum "
+                "rank em qualquer algoritmo. Enlaces mais rápidos ajudariam{less}.",
                 "contention": "Mensagens se encontram nos enlaces. Parceiros mais próximos, outra colocação dos ranks "
                 "ou mais banda dentro da rede ajudariam.",
                 "overhead": "Os processadores passam a maior parte do tempo com mensagens. Menos mensagens, maiores, "
@@ -120,6 +125,7 @@ LANGUAGES = MappingProxyType(
             even="Nenhuma rodada se destaca.",
             link="O enlace mais disputado do caminho é {link}: {seconds} de atraso.",
             slack="O rank {rank} termina primeiro, {seconds} antes do fim.",
+            less=", e também um algoritmo que envie menos",
             close="Nenhum algoritmo pode ser mais que {share} mais rápido nesta rede.",
             idle="{algorithm} não leva tempo aqui: não há o que esperar.",
         ),
@@ -164,7 +170,7 @@ class _Teller:
         first = int(np.argmax(self.found.slack))
         if self.found.slack[first] > _WORTH_NAMING * self.run.seconds:
             yield self.say.slack.format(rank=first, seconds=self._seconds(float(self.found.slack[first])))
-        yield self._advice()
+        yield from self._advice()
 
     def _total(self) -> str:
         run = self.run
@@ -231,15 +237,21 @@ class _Teller:
         begin, end = topology.ends[link].tolist()
         return f"{topology.label(begin)} → {topology.label(end)}", seconds[link]
 
-    def _advice(self) -> str:
+    def _advice(self) -> Iterator[str]:
+        """What would help against the terms that matter most."""
         run = self.run
         if run.bound and run.seconds < 1.1 * run.bound:
-            return self.say.close.format(share=self._share(run.seconds - run.bound))
+            yield self.say.close.format(share=self._share(run.seconds - run.bound))
+            return
         carried = sum(message.nbytes for message in self.found.messages) / (run.nbytes or 1)
-        return self.say.advice[self.shares[0][0]].format(
-            messages=len(self.found.messages), ranks=run.size, least=math.ceil(math.log2(run.size)),
-            times=self._number(carried),
-        )  # fmt: skip
+        fewest = _fewest(run.algorithm, run.size)
+        for number, (kind, seconds) in enumerate(self.shares):
+            if not number or seconds > _WORTH_ADVICE * run.seconds:
+                yield self.say.advice[kind].format(
+                    messages=len(self.found.messages), ranks=run.size, least=math.ceil(math.log2(run.size)),
+                    times=self._number(carried), fewest=self._number(fewest),
+                    less=self.say.less if carried > 1.05 * fewest else "",
+                )  # fmt: skip
 
     def _share(self, seconds: float) -> str:
         return f"{self._number(100 * seconds / self.run.seconds)} %"
@@ -250,6 +262,12 @@ class _Teller:
 
     def _number(self, value: float) -> str:
         return f"{value:.3g}".replace(".", self.say.decimal) if value < 1000 else f"{value:.0f}"
+
+
+def _fewest(algorithm: Algorithm, size: int) -> float:
+    """How many times the vector must pass some rank in any algorithm for the same collective."""
+    workers = size - algorithm.parameters["servers"] if algorithm.collective == "push_pull" else None
+    return theory.bound(algorithm.collective, size, 1, alpha=0.0, beta=1.0, workers=workers)
 
 
 def _nbytes(nbytes: int) -> str:
