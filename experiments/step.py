@@ -130,7 +130,8 @@ def command(
     _print_steps(f"{model}, {_megabytes(sum(layer.nbytes for layer in layers))} of gradients", found)
     for one in found if buckets else ():
         _print_buckets(one)
-    typer.echo(f"{place.describe(found[0].network)}. One sample: {architecture.sample}. Shape: {architecture.source}")
+    typer.echo(f"A sample is {architecture.sample}. Shape: {architecture.source}")
+    typer.echo(place.describe(found[0].network))
 
 
 def _architecture(name: str) -> Architecture:

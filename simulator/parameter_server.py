@@ -155,9 +155,8 @@ def simulate(
 class _Part:
     """A piece of the parameters on its server: the clock of each worker here, and who waits for an answer."""
 
-    def __init__(self, number: int, nbytes: int, setup: Setup, allowed: float, seconds: float) -> None:
-        self.number, self.nbytes, self.seconds = number, nbytes, seconds
-        self.server = number % setup.servers
+    def __init__(self, server: int, nbytes: int, setup: Setup, allowed: float, seconds: float) -> None:
+        self.server, self.nbytes, self.seconds = server, nbytes, seconds
         self._allowed = allowed
         self.slowest = 0
         self._clocks = [0] * setup.workers
@@ -215,7 +214,7 @@ class _Training:
         reduction = world.network.model.reduction.seconds(np.array(sizes))
         seconds = reduction if setup.update is None else np.array(sizes) * setup.update
         self._parts = [
-            _Part(number, size, setup, self._allowed, float(each))
+            _Part(number % setup.servers, size, setup, self._allowed, float(each))
             for number, (size, each) in enumerate(zip(sizes, seconds, strict=True))
         ]
         self._clocks = [0] * setup.workers

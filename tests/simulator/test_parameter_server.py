@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,20 @@ def test_messages_cost_servers_their_processors() -> None:
     found = serve(Setup(1, 1, 8, ComputeTime(0.0), update=0.0), modelled, steps=1)
     assert found.seconds == pytest.approx(4e-3)  # both ends, there and back
     assert found.servers[0].busy == pytest.approx(0.5)
+
+
+def test_workers_share_the_links_to_their_servers() -> None:
+    # 2 workers and 2 servers, one pair on each end of a line of switches that carries as much as one port.
+    graph = nx.Graph()
+    graph.add_nodes_from(range(4), host=True)
+    graph.add_edges_from([(0, "left"), (1, "left"), ("left", "right"), ("right", 2), ("right", 3)])
+    nx.set_edge_attributes(graph, 0.0, "latency")
+    nx.set_edge_attributes(graph, 1e9, "bandwidth")
+    network = networks.custom(graph)
+    setup = Setup(2, 2, 2_000_000, ComputeTime(0.0))
+    shared, alone = (serve(setup, network, steps=1, contention=both).seconds for both in (True, False))
+    # Each way two rounds of two messages of 1 MB: 1 ms each alone, 2 ms when two share the line.
+    assert (shared, alone) == (pytest.approx(8e-3), pytest.approx(4e-3))
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------

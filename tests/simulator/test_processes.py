@@ -159,6 +159,11 @@ def test_a_message_lays_its_item_into_a_queue_when_it_is_there() -> None:
     assert got.value == (15.0, "gradient")
 
 
+def test_a_world_s_chance_comes_from_its_seed() -> None:
+    first, again, other = (World(STAR, seed=seed).random.random(3).tolist() for seed in (1, 1, 2))
+    assert first == again != other
+
+
 # --- faults -------------------------------------------------------------------------------------------------------
 
 
