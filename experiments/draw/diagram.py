@@ -18,7 +18,7 @@ from experiments.draw.scale import Axis, by_round, rounds_axis, time_axis
 from experiments.draw.texts import Texts, counted, texts
 from experiments.units import format_bytes, format_rate
 from simulator import Message, Run, Timeline
-from simulator.explanation import explain
+from simulator.explanation import Explanation, explain
 from simulator.exports.slices import slices
 from simulator.sentences import kinds_in_words
 
@@ -103,14 +103,15 @@ class _Picture:
             facts += [f"{self.canvas.seconds(network.alpha)} {words.per_message}", spaced(rate)]
         self.canvas.text(LEFT, 52, " · ".join(facts), "muted")
         if self.explained:
-            label = f"{words.path}: {kinds_in_words(self.explained, words.language)}"
-            end = WIDTH - RIGHT
-            self.canvas.text(end - 32, 30, label, "small", anchor="end")
-            for style in ("path band", "path core"):
-                mark = self.canvas.add("path", d=f"M{end - 24:g} 26h20")
-                mark.set("class", style)
-                if style == "path band":
-                    mark.set("stroke-width", "6")
+            self._path_legend(self.explained)
+
+    def _path_legend(self, explained: Explanation) -> None:
+        for style, width in (("path band", "6"), ("path core", "1.6")):
+            mark = self.canvas.add("path", d=f"M{LEFT + 4:g} 63h18")
+            mark.set("class", style)
+            mark.set("stroke-width", width)
+        label = f"{self.words.path}: {kinds_in_words(explained, self.words.language)}"
+        self.canvas.text(LEFT + 32, 66.5, label, "small")
 
     def _legend(self) -> None:
         words, x, y = self.words, LEFT, 80.0
@@ -254,11 +255,13 @@ class _Picture:
 
     def _work(self) -> None:
         """What the processors do: folds, compute phases, and the overheads of messages."""
-        lanes = self.lanes
+        lanes, sending = self.lanes, self.run.network.model.message
+        # Where processors work while messages are under way, the strip is thin, so that the bars can still be read.
+        half = lanes.bar / 3 if sending.overhead or sending.overhead_per_byte or sending.eager >= 0 else lanes.bar
         for each in self.work:
             left, width = lanes.x(each.begin), lanes.x(each.end) - lanes.x(each.begin)
-            top, tall = lanes.y(each.rank) - lanes.bar, 2 * lanes.bar
-            self.canvas.add("rect", x=left, y=top, width=max(width, 0.8), height=tall).set("class", "fold")
+            top, wide = lanes.y(each.rank) - half, max(width, 0.8)
+            self.canvas.add("rect", x=left, y=top, width=wide, height=2 * half).set("class", "fold")
 
     def _fold_marks(self) -> None:
         lanes = self.lanes

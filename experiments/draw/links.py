@@ -18,7 +18,7 @@ __all__ = ["svg"]
 Floats = NDArray[np.float64]
 
 _MOST_LINKS, _BINS = 40, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 190.0, 70.0, 96.0, 30.0, 16.0
+_LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 250.0, 70.0, 96.0, 30.0, 16.0
 _LEVELS = (0.16, 0.34, 0.53, 0.75, 1.0)
 """How opaque each fifth is: much stands out from light and from dark paper, and little does not, in any colour."""
 _STYLE = """
@@ -114,4 +114,4 @@ def _pieces(shares: Floats) -> Sequence[tuple[int, int, int]]:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 32 else f"{label[:31]}…"
+    return label if len(label) <= 40 else f"{label[:39]}…"

@@ -30,7 +30,7 @@ class Slice:
 
 def slices(run: Run, timeline: Timeline) -> Iterator[Slice]:
     """Sends and receives at the ports, and overheads, folds and compute phases at the processor of every rank."""
-    overhead = run.network.model.message
+    overhead, slow = run.network.model.message, run.conditions.slow_ranks
     for index, message in enumerate(timeline):
         cost = overhead.overhead + overhead.overhead_per_byte * message.nbytes
         yield Slice(message.source, "sends", f"to {message.dest}", message.start, message.sent, index, message)
@@ -38,11 +38,11 @@ def slices(run: Run, timeline: Timeline) -> Iterator[Slice]:
             message.dest, "receives", f"from {message.source}", message.receiving, message.arrived, index, message
         )
         if cost:
-            begin = max(0.0, message.injected - cost)
+            begin = max(0.0, message.injected - cost * slow.get(message.source, 1.0))
             yield Slice(message.source, "processor", f"send to {message.dest}", begin, message.injected, index, message)
         if message.end > message.arrived:
-            name = f"take from {message.source}"
-            yield Slice(message.dest, "processor", name, message.arrived, message.end, index, message)
+            begin = max(message.arrived, message.end - cost * slow.get(message.dest, 1.0))
+            yield Slice(message.dest, "processor", f"take from {message.source}", begin, message.end, index, message)
     left = [0.0] * run.size
     for stay in sorted(timeline.stays, key=lambda each: each.round):
         if stay.entered > left[stay.rank]:

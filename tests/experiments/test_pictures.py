@@ -121,7 +121,7 @@ def test_colours_cover_as_much_time_as_the_link_is_used() -> None:
     run = simulate(catalogue.get("linear"), 2, 1 << 20, network)
     for group in heat(run).iter(f"{SVG}g"):
         parts = [part for part in group.iter(f"{SVG}rect") if part.get("class") == "use"]
-        assert sum(float(part.get("width") or 0) for part in parts) == pytest.approx(740 / 2, rel=0.01)
+        assert sum(float(part.get("width") or 0) for part in parts) == pytest.approx(680 / 2, rel=0.01)
         assert {part.get("fill-opacity") for part in parts} == {"1.0"}
 
 
