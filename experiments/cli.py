@@ -27,6 +27,7 @@ from experiments import (
     server,
     simulate,
     step,
+    sweep,
     trace,
     validate,
 )
@@ -78,6 +79,7 @@ app.command("run", context_settings={"allow_interspersed_args": False})(launch.r
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
 app.command("report")(report.command)
+app.command("sweep")(sweep.command)
 app.command("scale")(scale.command)
 app.command("doctor")(doctor.command)
 
