@@ -183,6 +183,22 @@ def test_the_table_shows_the_errors_of_the_records(capsys: pytest.CaptureFixture
     assert all(len(line) <= 80 for line in lines)
 
 
+def documented() -> dict[str, list[str]]:
+    """The table of docs/simulator.md by series."""
+    section = (ROOT / "docs" / "simulator.md").read_text("utf-8").partition("## Against the world")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "| `" in line]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_every_series_is_documented() -> None:
+    assert documented().keys() == SERIES.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, series in SERIES.items() if series.comparable[-1].ranks <= 256])
+def test_the_documented_figures_are_computed_anew(name: str) -> None:
+    assert validate.summary(validate.validated(SERIES[name]))[1:] == documented()[name]
+
+
 def test_what_is_missing_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["validate", "deepbench-m40", "deepbench-titanx"]) == 0
     counted = Counter(line for line in capsys.readouterr().out.splitlines() if line.startswith("- missing"))
