@@ -286,13 +286,13 @@ class _Training:
 
     def _server(self, server: int, seconds: float) -> Server:
         rank, world, seen = self._setup.rank_of(server), self._world, self._seen[server]
-        share = 1 / seconds if seconds else 0.0
+        whole = seconds or 1.0  # all are 0 in a run that takes no time
         return Server(
             rank=rank,
-            busy=float(world.working[rank]) * share,
-            receiving=float(world.receiving[rank]) * share,
-            sending=float(world.sending[rank]) * share,
+            busy=float(world.working[rank]) / whole,
+            receiving=float(world.receiving[rank]) / whole,
+            sending=float(world.sending[rank]) / whole,
             waited=float(np.mean(seen.waits)) if seen.waits else 0.0,
-            queue=seen.stays * share,
+            queue=seen.stays / whole,
             longest=max(seen.found, default=0),
         )
