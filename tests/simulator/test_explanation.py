@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from collectives import catalogue
 from collectives.schedule import Chunks
-from simulator import Conditions, Jitter, Message, Network, Stay, Timeline, models, networks, simulate
+from simulator import Conditions, Jitter, Message, Network, Run, Stay, Timeline, models, networks, simulate
 from simulator.explanation import KINDS, Explanation, explain
 
 LAW = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -219,6 +219,33 @@ def test_no_algorithm_of_the_catalogue_is_an_exception(algorithm: catalogue.Algo
     if algorithm.supports(size):
         network = networks.star(size, 5e-6, 1.25e9, 1e-10)
         check_tiles(explain(simulate(algorithm, size, 1 << 16, network)))
+
+
+def one_port_is_enough(run: Run) -> bool:
+    """Whether no rank sends two messages, or receives two, in one round."""
+    ends = [(each.round, rank, way) for each in run.timeline() for way, rank in ((0, each.source), (1, each.dest))]
+    return len(set(ends)) == len(ends)
+
+
+@LAW
+@given(
+    st.sampled_from(EVERY), st.integers(2, 12), st.integers(1, 3 * 2**16),
+    st.tuples(*(st.floats(0.1, 10.0) for _ in range(3))),
+)  # fmt: skip
+def test_the_path_is_there_at_any_other_costs_too(
+    algorithm: catalogue.Algorithm, size: int, nbytes: int, factors: tuple[float, float, float]
+) -> None:
+    """It is a chain of things that wait for each other, so at other prices a run takes at least what the chain does."""
+    if not algorithm.supports(size):
+        size = next(count for count in range(size, 40) if algorithm.supports(count))
+    run = simulate(algorithm, size, nbytes, networks.star(size, 5e-6, 1e9, 1e-10))
+    alpha, beta, gamma = factors
+    dearer = simulate(algorithm, size, nbytes, networks.star(size, 5e-6 * alpha, 1e9 / beta, 1e-10 * gamma))
+    shares = explain(run).shares()
+    if one_port_is_enough(run):
+        assert shares["latency"] + shares["bandwidth"] + shares["reduction"] == pytest.approx(run.seconds)
+        priced = shares["latency"] * alpha + shares["bandwidth"] * beta + shares["reduction"] * gamma
+        assert dearer.seconds >= priced * (1 - 1e-9)
 
 
 # --- against closed forms -----------------------------------------------------------------------------------------
