@@ -14,6 +14,7 @@ import typer
 
 from collectives import catalogue, proof
 from collectives.contract import CONTRACTS
+from collectives.schedule import ScheduleError
 from experiments.arguments import algorithm
 from experiments.conditions import ConditionOptions
 from experiments.environment import collect
@@ -148,8 +149,7 @@ def outcomes(
         prices = network.alpha, network.beta, network.gamma
         fitting = [entry for entry in algorithms if entry.supports(count)]
         if count <= _PROVEN_TO:
-            for entry in fitting:
-                proof.prove(entry, count)
+            _prove(fitting, count)
         for nbytes in sizes:
             if nbytes % itemsize:
                 raise UsageFault(f"{nbytes} bytes are no whole number of {dtype} elements, {itemsize} bytes each")
@@ -162,6 +162,14 @@ def outcomes(
                 for entry in fitting
             ]
             yield from sorted(found, key=lambda outcome: (_heading(outcome), outcome.run.seconds))
+
+
+def _prove(algorithms: Iterable[catalogue.Algorithm], ranks: int) -> None:
+    for entry in algorithms:
+        try:
+            proof.prove(entry, ranks)
+        except ScheduleError as problem:
+            raise UsageFault(f"{entry.label} is not simulated, for it does not prove: {problem}") from problem
 
 
 def _simulated(

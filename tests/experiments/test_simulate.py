@@ -158,10 +158,11 @@ def test_a_schedule_that_does_not_prove_is_refused(
                 for each in ring.rounds(rank, size)]  # fmt: skip
 
     monkeypatch.setattr("experiments.simulate.algorithm", lambda text: replace(ring, function=no_fold))
-    assert cli.run(["simulate", "ring", "-n", "4"]) == cli.FAULT
+    assert cli.run(["simulate", "ring", "-n", "4"]) == cli.BAD_USE
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert len(printed.err.splitlines()) == 1
+    (line,) = printed.err.splitlines()
+    assert "ring is not simulated, for it does not prove: " in line
 
 
 class TestNetworks:
