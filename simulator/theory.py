@@ -1,4 +1,4 @@
-"""Closed forms in α, β and γ, and what no algorithm can beat."""
+"""Closed forms in α, β and γ, of algorithms and of parameter servers beside them, and what no algorithm can beat."""
 
 from __future__ import annotations
 
@@ -6,8 +6,25 @@ import math
 
 from collectives import catalogue
 from collectives.catalogue import Algorithm
+from simulator.server_theory import (
+    asynchronous_bound,
+    colocated_seconds,
+    crossover_bytes,
+    crossover_straggler,
+    separate_seconds,
+)
 
-__all__ = ["best_segments", "bound", "hops", "seconds"]
+__all__ = [
+    "asynchronous_bound",
+    "best_segments",
+    "bound",
+    "colocated_seconds",
+    "crossover_bytes",
+    "crossover_straggler",
+    "hops",
+    "seconds",
+    "separate_seconds",
+]
 
 
 def seconds(algorithm: Algorithm, size: int, nbytes: int, alpha: float, beta: float, gamma: float = 0.0) -> float:
