@@ -12,7 +12,7 @@ from collectives.schedule import OVERWRITE, ScheduleError, Send
 from simulator.generation import Part
 from simulator.lanes import Lanes
 
-__all__ = ["Columns", "Side", "gather"]
+__all__ = ["Columns", "Side", "gather", "whole"]
 
 Ints = NDArray[np.int64]
 
@@ -78,7 +78,7 @@ class Side:
         """Turn what single ranks brought into arrays, so that order is kept."""
         if self._numbers[0]:
             for arrays, numbers in zip(self._arrays, self._numbers, strict=True):
-                arrays.append(_whole(numbers))
+                arrays.append(whole(numbers))
                 numbers.clear()
 
 
@@ -110,7 +110,8 @@ def _interleaved(columns: Sequence[Ints]) -> Ints:
     return np.stack(columns, axis=1).ravel() if columns else _NONE
 
 
-def _whole(numbers: Sequence[int]) -> Ints:
+def whole(numbers: Sequence[int]) -> Ints:
+    """``numbers`` as int64. Raises ScheduleError for what is no whole number of 64 bits."""
     found = np.array(numbers) if numbers else _NONE
     if found.dtype.kind not in "iub":
         raise ScheduleError("a partner or chunk of this schedule is no whole number of 64 bits")

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
-from collectives.schedule import OVERWRITE, Send
+from collectives.schedule import OVERWRITE, Recv, Send
 from simulator.blocks import Block
+from simulator.columns import whole
 from simulator.conditions import Conditions
 from simulator.cut import Cut
 from simulator.networks import Network
@@ -30,6 +31,7 @@ __all__ = ["Asymmetric", "Relabelling", "Symmetric", "equivariance", "quick"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 Kind = Literal["rotation", "xor"]
 
@@ -38,6 +40,11 @@ _PEEK = 64
 
 _SAMPLE, _LEAST_SAMPLE, _OPERATIONS = 8, 3, 400_000
 """Ranks compared with rank 0 by default: so many, or fewer if that is more operations, but never fewer than three."""
+
+_BATCH = 128
+"""Rounds that are read at once: enough for long lists, and few enough to stay in the cache."""
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 _TURN_BITS = 24
 """No round lists more operations than these count."""
@@ -163,29 +170,35 @@ def _kinds(size: int) -> tuple[Kind, ...]:
 
 def _role(algorithm: Algorithm, rank: int, size: int, cut: Cut, rounds: int | None) -> _Role:
     """The part of ``rank`` in the first ``rounds`` rounds, or in all."""
-    sends, receives = ((list[int](), list[int](), list[int](), list[int](), list[int](), [0]) for _ in (0, 1))
-    number = -1
-    for number, operations in enumerate(islice(algorithm.rounds(rank, size), rounds)):
-        for turn, operation in enumerate(operations):
-            if isinstance(operation, Send):
-                peers, places, folds, lows, highs, first = sends
-                peers.append(operation.dest)
-                folds.append(0)
-            else:
-                peers, places, folds, lows, highs, first = receives
-                peers.append(operation.source)
-                folds.append(operation.fold is not OVERWRITE)
-            places.append(number << _TURN_BITS | turn)
-            for low, high in operation.chunks.spans:
-                lows.append(low)
-                highs.append(high)
-            first.append(len(lows))
-    return _Role(rank, number + 1, *(_half(cut, *columns) for columns in (sends, receives)))
+    lengths: list[Ints] = []
+    kinds: list[Bools] = []
+    columns: tuple[list[Ints], ...] = ([], [], [], [])
+    coming = islice(algorithm.rounds(rank, size), rounds)
+    while batch := list(islice(coming, _BATCH)):
+        operations = list(chain.from_iterable(batch))
+        spans = [operation.chunks.spans for operation in operations]
+        lengths.append(whole([len(mine) for mine in batch]))
+        kinds.append(np.array([isinstance(operation, Send) for operation in operations], dtype=np.bool_))
+        numbers = (
+            [operation.dest if isinstance(operation, Send) else operation.source for operation in operations],
+            [isinstance(operation, Recv) and operation.fold is not OVERWRITE for operation in operations],
+            [len(mine) for mine in spans],
+            list(chain.from_iterable(chain.from_iterable(spans))),
+        )
+        for column, new in zip(columns, numbers, strict=True):
+            column.append(whole(new))
+    counts = np.concatenate([_NONE, *lengths])
+    peer, folds, spanning, ends = (np.concatenate([_NONE, *column]) for column in columns)
+    nbytes = cut.nbytes(ends[::2], ends[1::2], _starts(spanning))
+    turn = np.arange(len(peer)) - np.repeat(_starts(counts)[:-1], counts)
+    place = np.repeat(np.arange(len(counts)), counts) << _TURN_BITS | turn
+    sends = np.concatenate([_NONE.astype(np.bool_), *kinds])
+    halves = (_Half(peer[mine], place[mine], folds[mine], nbytes[mine]) for mine in (sends, ~sends))
+    return _Role(rank, len(counts), *halves)
 
 
-def _half(cut: Cut, *columns: list[int]) -> _Half:
-    peers, places, folds, lows, highs, first = (np.array(column, dtype=np.int64) for column in columns)
-    return _Half(peers, places, folds, cut.nbytes(lows, highs, first))
+def _starts(lengths: Ints) -> Ints:
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
 
 
 def _alike(kind: Kind, size: int, first: _Role, other: _Role) -> bool:
@@ -224,7 +237,7 @@ def _messages(kind: Kind, size: int, role: _Role) -> Block | None:
         folds=folds,
         mutual=np.isin(round_out * size + sends.peer, round_in * size + receives.peer),
         fan=counts,
-        first=np.append(0, np.cumsum(counts)),
+        first=_starts(counts),
         spans=np.zeros((0, 2), dtype=np.int64),
         span_first=np.zeros(len(out) + 1, dtype=np.int64),
     )
