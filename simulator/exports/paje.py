@@ -119,4 +119,6 @@ def _plain(value: float | str) -> str:
     """Numbers in full; text in quotes, which the format cannot escape, so quotes and line ends become others."""
     if not isinstance(value, str):
         return f"{value:.17g}"
-    return '"' + "".join("'" if sign == '"' else sign if sign.isprintable() else " " for sign in value) + '"'
+    if '"' in value or not value.isprintable():
+        value = "".join("'" if sign == '"' else sign if sign.isprintable() else " " for sign in value)
+    return f'"{value}"'
