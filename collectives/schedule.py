@@ -88,11 +88,11 @@ class Chunks(Set[int]):
         >>> Chunks.of((0, 3), (5, 6))
         {0..2, 5}
         """
-        chunks = cls(())
         filled = tuple([(lo, hi) for lo, hi in spans if lo < hi])
         for (_, end), (start, _) in pairwise(filled):
             if start <= end:
                 raise ScheduleError(f"spans {spans} do not ascend with a gap between each and the next")
+        chunks = cls.__new__(cls)
         chunks._set(filled, sum([hi - lo for lo, hi in filled]))
         return chunks
 
@@ -225,6 +225,8 @@ def beside(*parts: Schedule) -> Schedule:
 
 
 def _merge(operations: Round) -> Round:
+    if len(operations) < 2:
+        return operations
     merged: dict[tuple[type[Operation], int], Operation] = {}
     for new in operations:
         key = (type(new), new.dest if isinstance(new, Send) else new.source)
