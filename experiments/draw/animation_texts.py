@@ -40,7 +40,7 @@ _EN = MappingProxyType({
 _PT = MappingProxyType({
     "facts": "{ranks} ranks, {nbytes} na rede {network}",
     "stage": "Ranks em círculo, cada um com o que tem de cada bloco",
-    "play": "Tocar",
+    "play": "Reproduzir",
     "pause": "Pausar",
     "back": "Voltar",
     "step": "Avançar",
@@ -62,7 +62,7 @@ _PT = MappingProxyType({
     "chunk": "bloco",
     "chunks": "blocos",
     "more": "e mais {count}",
-    "keys": "Teclas: espaço toca e pausa, as setas avançam e voltam, Home e End vão ao início e ao fim.",
+    "keys": "Teclas: espaço reproduz e pausa, as setas avançam e voltam, Home e End vão ao início e ao fim.",
     "other": "English",
     "nothing": "nenhuma contribuição",
 })  # fmt: skip

@@ -192,7 +192,7 @@ def test_the_reader_changes_the_language(browser: Any, pages: Any) -> None:
     asked(browser, "document.getElementById('step').click()")
     asked(browser, "document.getElementById('language').click()")
     assert asked(browser, "document.documentElement.lang") == "pt-BR"
-    assert asked(browser, "document.getElementById('play').textContent") == "Tocar"
+    assert asked(browser, "document.getElementById('play').textContent") == "Reproduzir"
     assert asked(browser, "document.getElementById('where').textContent") == "rodada 1 de 6"
     assert "214,7" in asked(browser, "document.getElementById('stage').textContent")
 
