@@ -36,7 +36,8 @@ class Block:
     ``folds``: bool, whether the receiver combines; ``mutual``: bool, whether ``dest`` also sends to ``source`` in that
     round. ``first``: int64 of shape (rounds + 1,), where each round's messages begin. ``fan``: int64 of shape
     (rounds,), the most messages that one port has to take in each round. ``spans``: int64 of shape (s, 2), the chunk
-    spans of all messages in order; ``span_first``: shape (m + 1,), where each message's begin.
+    spans of all messages in order; ``span_first``: shape (m + 1,), where each message's begin. Nobody writes to them,
+    for the arrays may be those that the algorithm goes on computing with.
 
     Where two messages want one port, the one that its sender lists first goes first, then the one that its receiver
     lists first. Two messages that share a port always differ in one of these, so rank numbers decide nothing.
