@@ -122,10 +122,10 @@ class Chunks(Set[int]):
 
 
 def _spans(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    if isinstance(indices, Chunks):
-        return indices.spans
     if isinstance(indices, range) and indices.step == 1:
         return ((indices.start, indices.stop),) if indices else ()
+    if isinstance(indices, Chunks):
+        return indices.spans
     spans: list[tuple[int, int]] = []
     for index in sorted(set(indices)):
         if spans and spans[-1][1] == index:
