@@ -9,22 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import fluid
+from simulator.agenda import drop, put
 from simulator.compiled import lean
 from simulator.world import (
     AGENDA,
-    COMING,
     DIRTY,
     DONE_RANKS,
     HUNGRY_RANKS,
     LOADED,
     STAYS,
     TAKEN,
-    Records,
     Rules,
     World,
 )
 
-__all__ = ["DONE", "HUNGRY", "LINK", "STUCK", "advance", "load", "put"]
+__all__ = ["DONE", "HUNGRY", "LINK", "STUCK", "advance", "load"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,49 +39,6 @@ _ENTER, _READY, _SENT, _PORTS, _ARRIVE, _CPU, _CORE, LINK = range(8)
 
 _FOLD, _COMPUTE, _IDLE = -1, -2, -3
 """What a processor is busy with, beside a node (one end of a message)."""
-
-
-# --- the agenda ---------------------------------------------------------------------------------------------------
-
-
-@lean
-def put(w: World, time: float, kind: int, subject: int) -> None:
-    """An event at ``time``; there must be room."""
-    agenda, at = w.agenda, w.totals[AGENDA]
-    w.totals[AGENDA] += 1
-    while at:
-        above = (at - 1) >> 1
-        if agenda[above].time <= time:
-            break
-        agenda[at] = agenda[above]
-        at = above
-    agenda[at].time, agenda[at].coming, agenda[at].kind, agenda[at].subject = time, w.totals[COMING], kind, subject
-    w.totals[COMING] += 1
-
-
-@lean
-def _earlier(agenda: Records, one: int, other: int) -> bool:
-    a, b = agenda[one], agenda[other]
-    return a.time < b.time or (a.time == b.time and a.coming < b.coming)
-
-
-@lean
-def _drop(w: World) -> None:
-    """Take the first event away."""
-    agenda, last = w.agenda, w.totals[AGENDA] - 1
-    w.totals[AGENDA] = last
-    at = 0
-    while True:
-        below = 2 * at + 1
-        if below >= last:
-            break
-        if below + 1 < last and _earlier(agenda, below + 1, below):
-            below += 1
-        if not _earlier(agenda, below, last):
-            break
-        agenda[at] = agenda[below]
-        at = below
-    agenda[at] = agenda[last]
 
 
 # --- loading ------------------------------------------------------------------------------------------------------
@@ -491,7 +447,7 @@ def _due(w: World, flows: fluid.State, rules: Rules, now: float) -> float:
         if w.totals[AGENDA] and w.agenda[0].time <= due:
             now = max(now, w.agenda[0].time)
             kind, subject = w.agenda[0].kind, w.agenda[0].subject
-            _drop(w)
+            drop(w)
             _happen(w, flows, rules, kind, subject, now)
             continue
         flow = fluid.finish_due(flows, now)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectives.catalogue import Algorithm
-from simulator import events, fluid, settled, world
+from simulator import agenda, events, fluid, settled, world
 from simulator.blocks import Block, blocks
 from simulator.conditions import Conditions
 from simulator.networks import Network
@@ -261,7 +261,7 @@ class EventPlayer(_Player):
     def _begin(self) -> None:
         """Link changes and background traffic."""
         for number, change in enumerate(self.conditions.links):
-            events.put(self.world, float(change.at), events.LINK, number)
+            agenda.put(self.world, float(change.at), events.LINK, number)
         for flow in self.conditions.background:
             links = np.array(self.network.topology.route(flow.source, flow.dest), dtype=np.int64)
             self._hops(len(links))
