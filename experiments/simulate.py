@@ -112,7 +112,10 @@ def command(
         _print_route(place.build(counts[0]), *show_route)
         return
     setting = Setting(place.build, disturbance.build, contention=contention)
-    found = list(outcomes(chosen, counts, parse_sizes(size), setting, dtype))
+    from rich.console import Console
+
+    with Console(stderr=True).status("Simulating (after an update, the first time compiles for some 20 s)"):
+        found = list(outcomes(chosen, counts, parse_sizes(size), setting, dtype))
     if not found:
         raise UsageFault(f"{', '.join(entry.label for entry in chosen)}: none works for {ranks or counts[0]} ranks")
     if as_json:
@@ -227,7 +230,10 @@ def _print_tables(found: Sequence[Outcome], notes: Iterable[str], *, explain: bo
             table.add_row(*_row(outcome))
         console.print(table, "")
         for outcome in rows if explain else ():
-            console.print(f"{outcome.run.algorithm.label}: {_words(outcome.run)}", "", markup=False, highlight=False)
+            console.print(_words(outcome.run), "", markup=False, highlight=False)
+        for run in (outcome.run for outcome in rows if outcome.run.symmetric):
+            one = f"{run.algorithm.label}: one rank stands for all of them ({run.symmetric})"
+            console.print(one, markup=False, highlight=False)
     for note in notes:
         console.print(note, markup=False, highlight=False)
 
@@ -236,7 +242,7 @@ def _words(run: Run) -> str:
     from simulator.explanation import explain
 
     if run.messages > _EXPLAINED:
-        return f"{run.messages} messages are too many to explain; up to {_EXPLAINED} are"
+        return f"{run.algorithm.label}: {run.messages} messages are too many to explain; up to {_EXPLAINED} are"
     return " ".join(explain(run).words())
 
 

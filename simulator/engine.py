@@ -31,6 +31,12 @@ Floats = NDArray[np.float64]
 _FULL = 4096
 """Up to so many ranks every message is played, unless symmetry is asked for."""
 
+_MOST = 1e9
+"""More rounds of a rank than this are played in full only where that is asked for: it takes many minutes."""
+
+_KEPT = 5_000_000
+"""A timeline holds up to so many messages, of about 1 kB each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -70,6 +76,7 @@ class Run:
         """Every message, and every rank's stay in every round that gave it something to do.
 
         The run is played again, to the same result, and this time everything is kept: memory grows with its messages.
+        Raises ValueError for more than five million of them.
         """
         return self._timeline
 
@@ -95,6 +102,10 @@ class Run:
 
     @cached_property
     def _timeline(self) -> Timeline:
+        if self.messages > _KEPT:
+            raise ValueError(
+                f"a timeline keeps every message, and {self.messages} are more than {_KEPT}: take fewer ranks"
+            )
         record = self._play(record=True).record
         assert record is not None
         return _timeline(record)
@@ -124,7 +135,8 @@ def simulate(
     number of messages, memory with how many of them are under way.
 
     ``symmetry``: whether one rank's part may stand for all of them, where schedule and network look the same from every
-    rank; that is verified (see ``simulator.symmetry``). By default it is tried above 4,096 ranks.
+    rank; that is verified (see ``simulator.symmetry``). By default it is tried above 4,096 ranks, and where it fails a
+    run that would take more than some ten minutes is refused; False plays it.
 
     Raises ValueError for a size that the network or the algorithm does not have, for bytes that are no whole number of
     elements, and for conditions that do not fit; ScheduleError for a schedule whose sends and receives do not match.
@@ -164,15 +176,21 @@ def _by_symmetry(
     algorithm: Algorithm, size: int, nbytes: int, network: Network, itemsize: int, contention: bool,
     conditions: Conditions, wanted: bool | None,
 ) -> Symmetric | None:  # fmt: skip
-    if wanted is False or (wanted is None and (size <= _FULL or conditions != Conditions())):
+    if wanted is False or (wanted is None and size <= _FULL):
         return None
     if conditions != Conditions():
-        raise ValueError("conditions are not the same for all ranks: simulate with symmetry=False")
-    found = symmetries.quick(algorithm, size, nbytes, network, itemsize, contention=contention)
-    if isinstance(found, Symmetric):
-        return found
-    if wanted:
-        raise ValueError(f"one rank cannot stand for all: {found.reason}")
+        reason = "conditions are not the same for all ranks"
+    else:
+        found = symmetries.quick(algorithm, size, nbytes, network, itemsize, contention=contention)
+        if isinstance(found, Symmetric):
+            return found
+        reason = found.reason
+    work = float(algorithm.cost(size).messages) * size
+    if wanted or work > _MOST:
+        raise ValueError(
+            f"{algorithm.label} over {size} ranks, {work:.2g} rounds of a rank in all: one rank cannot stand for all "
+            f"({reason}). Take fewer ranks, or play it in full with symmetry=False, at about 100 million a minute"
+        )
     return None
 
 

@@ -304,3 +304,19 @@ def test_a_timeline_is_a_sequence_of_messages() -> None:
     assert timeline[-1].round == 5
     assert [message.round for message in timeline[:5]] == [0, 0, 0, 0, 1]
     assert len(timeline) == 24
+
+
+def test_a_run_that_would_take_hours_is_refused_before_it_begins() -> None:
+    linear, size = catalogue.get("linear"), 1 << 16
+    with pytest.raises(ValueError, match=r"linear over 65536 ranks.*cannot stand for all.*symmetry=False"):
+        simulate(linear, size, 1 << 20, networks.star(size, 5e-6, 1.25e9))
+    with pytest.raises(ValueError, match="does not look the same from every rank"):
+        simulate(linear, 8, 1 << 20, networks.star(8, 5e-6, 1.25e9), symmetry=True)
+
+
+def test_a_timeline_that_does_not_fit_is_refused() -> None:
+    size = 1 << 20
+    run = simulate(catalogue.get("recursive_doubling"), size, 1 << 20, networks.star(size, 5e-6, 1.25e9))
+    assert run.symmetric.startswith("xor")
+    with pytest.raises(ValueError, match="keeps every message"):
+        run.timeline()
