@@ -35,8 +35,8 @@ def command(
 ) -> None:
     """Write a simulated run for Perfetto, LogGOPSim, Paje viewers or SimGrid.
 
-    GOAL and SMPI traces hold what the ranks do and nothing of the network, so that the tool that reads them simulates
-    it; the others hold when everything happened here.
+    GOAL and SMPI traces hold what the ranks do, so that the tool that reads them simulates it; a folder for SMPI also
+    holds the network as a platform of SimGrid. The others hold when everything happened here.
 
     Example: ciranda trace ring -n 8 --size 1MiB --network star -o trace.json
     """
@@ -64,9 +64,17 @@ def _writer(output: Path) -> Callable[[Run, Path], None]:
 
 
 def _folder(run: Run, folder: Path) -> None:
-    from simulator.exports import smpi
+    from simulator.exports import platform, smpi
 
     smpi.write_folder(run, folder)
+    try:
+        network = platform.text(run.network)
+    except ValueError as reason:
+        typer.echo(f"no platform.xml: {reason}", err=True)
+        return
+    hosts = "".join(f"{name}\n" for name in platform.host_names(run.network))
+    for name, text in (("platform.xml", network), ("hosts.txt", hosts)):
+        _file(lambda _, stream, text=text: print(text, end="", file=stream), run, folder / name)
 
 
 def _file(write: Callable[[Run, TextIO], None], run: Run, file: Path) -> None:

@@ -249,7 +249,7 @@ def test_trace_writes_by_the_ending_of_the_name(name: str, begins: str, tmp_path
 def test_trace_writes_a_folder_for_simgrid(tmp_path: Path) -> None:
     assert cli.run(["trace", "ring", "-n", "3", "-o", str(tmp_path / "ring")]) == 0
     names = {file.name for file in (tmp_path / "ring").iterdir()}
-    assert names == {"index.txt", "rank0.txt", "rank1.txt", "rank2.txt"}
+    assert names == {"hosts.txt", "index.txt", "platform.xml", "rank0.txt", "rank1.txt", "rank2.txt"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from collectives import catalogue
 from simulator import Conditions, Network, Run, models, networks, simulate
-from simulator.exports import goal, paje, perfetto, smpi
+from simulator.exports import goal, paje, perfetto, platform, smpi
 from simulator.exports.slices import lanes, slices
 
 LAW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -293,45 +294,86 @@ def test_every_isend_meets_an_irecv(algorithm: catalogue.Algorithm) -> None:
     assert sorted(sends) == sorted(recvs)
 
 
-def platform(size: int, latency: float, bandwidth: float) -> str:
-    """A star in SimGrid's words, every direction of every cable a link of its own."""
-    ranks = range(size)
-    parts = [f'<host id="h{rank}" speed="{smpi.SPEED:.0f}f"/>' for rank in ranks]
-    parts += [
-        f'<link id="{way}{rank}" bandwidth="{bandwidth:.0f}Bps" latency="{latency / 2:.12f}s"/>'
-        for rank in ranks
-        for way in "ud"
-    ]
-    parts += [
-        f'<route src="h{a}" dst="h{b}" symmetrical="NO"><link_ctn id="u{a}"/><link_ctn id="d{b}"/></route>'
-        for a in ranks
-        for b in ranks
-        if a != b
-    ]
-    return (
-        '<?xml version="1.0"?><!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd"><platform version="4.1">'
-        f'<zone id="star" routing="Full">{"".join(parts)}</zone></platform>'
-    )
+SHAPES = {
+    "star": lambda: networks.star(8, 5e-6, 1.25e9),
+    "ring": lambda: networks.ring(8, 1e-6, 1.25e9),
+    "torus": lambda: networks.torus((4, 4), 1e-6, 1.25e9),
+    "fat tree": lambda: networks.fat_tree(4, 1e-6, 1.25e9, oversubscription=2),
+    "dragonfly": lambda: networks.dragonfly(2, 2, 2, 1e-6, 1.25e9),
+    "hierarchical": lambda: networks.hierarchical((4, 2), (1e-6, 2e-6), (1e10, 1.25e9)),
+    "rails": lambda: networks.rails(2, 4, 1e-6, 1e10, 2e-6, 1.25e9),
+    "bus": lambda: networks.bus(8, 5e-6, 1.25e9, shared=2e9),
+}
 
 
-@pytest.mark.skipif(not shutil.which("smpirun"), reason="no SimGrid; on Debian: apt install libsimgrid-dev")
+def replayed(run: Run, folder: Path) -> float:
+    """How long SimGrid says that the run takes, on the same network."""
+    index = smpi.write_folder(run, folder / "trace")
+    (folder / "platform.xml").write_text(platform.text(run.network))
+    (folder / "hosts").write_text("".join(f"{name}\n" for name in platform.host_names(run.network)))
+    options = [f"--cfg={option}" for option in smpi.OPTIONS]
+    where = ["-platform", str(folder / "platform.xml"), "-hostfile", str(folder / "hosts")]
+    done = subprocess.run(
+        ["smpirun", "-np", str(run.size), *where, "-replay", str(index), *options],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    (told,) = re.findall(r"Simulation time ([\d.]+)", done.stdout + done.stderr)
+    return float(told)
+
+
+needs_simgrid = pytest.mark.skipif(
+    not shutil.which("smpirun"), reason="no SimGrid; on Debian: apt install libsimgrid-dev"
+)
+
+
+@needs_simgrid
 @pytest.mark.parametrize(
     ("name", "size"),
     [("ring", 8), ("ring", 5), ("recursive_doubling", 8), ("halving_doubling", 8), ("binomial", 6), ("double_tree", 7)],
 )
 def test_simgrid_replays_a_trace_in_the_same_time(name: str, size: int, tmp_path: Path) -> None:
     run = played(name, size, 1 << 22)
-    index = smpi.write_folder(run, tmp_path / "trace")
-    (tmp_path / "star.xml").write_text(platform(size, 5e-6, 1.25e9))
-    (tmp_path / "hosts").write_text("".join(f"h{rank}\n" for rank in range(size)))
-    options = [f"--cfg={option}" for option in smpi.OPTIONS]
-    where = ["-platform", str(tmp_path / "star.xml"), "-hostfile", str(tmp_path / "hosts")]
-    done = subprocess.run(
-        ["smpirun", "-np", str(size), *where, "-replay", str(index), *options],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    (told,) = re.findall(r"Simulation time ([\d.]+)", done.stdout + done.stderr)
-    assert float(told) == pytest.approx(run.seconds, rel=0.005)
+    assert replayed(run, tmp_path) == pytest.approx(run.seconds, rel=0.005)
+
+
+@needs_simgrid
+@pytest.mark.parametrize("algorithm", ["ring", "recursive_doubling", "halving_doubling", "circulant", "binomial"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_simgrid_shares_the_links_of_every_shape_as_here(shape: str, algorithm: str, tmp_path: Path) -> None:
+    network = SHAPES[shape]()
+    run = simulate(catalogue.get(algorithm), network.size, 1 << 22, network)
+    assert replayed(run, tmp_path) == pytest.approx(run.seconds, rel=0.005)
+
+
+@needs_simgrid
+@pytest.mark.parametrize("algorithm", ["double_tree", "parameter_server", "chain"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_and_messages_of_different_distance_where_latency_gives_none_a_larger_share(
+    shape: str, algorithm: str, tmp_path: Path
+) -> None:
+    """SimGrid shares links in inverse proportion to latency, as TCP does; without latency both share evenly."""
+    network = SHAPES[shape]()
+    quick = replace(network, topology=replace(network.topology, latency=0 * network.topology.latency))
+    run = simulate(catalogue.get(algorithm), network.size, 1 << 22, quick)
+    assert replayed(run, tmp_path) == pytest.approx(run.seconds, rel=0.005)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_platform_holds_all_hosts_links_and_routes(shape: str) -> None:
+    network = SHAPES[shape]()
+    found = ET.fromstring(platform.text(network).split('simgrid.dtd">')[1])
+    assert len(found.findall(".//host")) == network.size
+    assert len(found.findall(".//link")) == len(network.topology.ends)
+    routes = found.findall(".//route")
+    assert len(routes) == network.size * (network.size - 1)
+    for route in routes:
+        source, dest = (int(route.attrib[end][1:]) for end in ("src", "dst"))
+        assert [int(link.attrib["id"][1:]) for link in route] == [hop.link for hop in network.route(source, dest)]
+
+
+def test_what_a_platform_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="has links, and no processor time"):
+        platform.text(networks.uniform(4, 1e-6, 1e-9))
 
 
 # --- Paje ---------------------------------------------------------------------------------------------------------
