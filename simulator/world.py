@@ -102,7 +102,7 @@ def empty(phases: Records, compute: Records, changes: Records, cores: Ints) -> W
         agenda=np.zeros(2 * size + len(changes), dtype=EVENT), phases=phases, compute=compute, changes=changes,
         stays=np.zeros(0, dtype=STAY), moments=np.zeros((0, 6)), route_first=np.zeros(1, dtype=np.int64),
         route_links=np.zeros(0, dtype=np.int64), free=np.zeros(0, dtype=np.int64),
-        dirty=np.zeros(size, dtype=np.int64), waiting=np.zeros(0, dtype=np.int64), totals=totals,
+        dirty=np.zeros(size, dtype=np.int64), waiting=np.zeros(1, dtype=np.int64), totals=totals,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from collectives import catalogue
-from simulator import Network, networks, simulate
+from simulator import Conditions, Network, networks, simulate
 from simulator.models import Cores, Curve, Duplex, Hockney, LogGOPS, LogGP, Model, Reduction
 
 BROADCAST, GATHER, EXCHANGE = (
@@ -98,6 +98,14 @@ def test_ranks_share_the_cores_of_their_machine(cores: int, expected: float) -> 
     assert doubled.seconds == pytest.approx(2 * expected)
     apart = simulate(EXCHANGE, 4, 10, star(4, model))
     assert apart.seconds == 20
+
+
+def test_ranks_without_messages_share_their_cores_too() -> None:
+    """Three ranks compute 10 s each on one core, and the schedule has nothing for one of them."""
+    network = on_one_machine(3, Model(cores=Cores(1)))
+    conditions = Conditions(compute={(rank, 0): 10.0 for rank in range(3)})
+    silent = replace(BROADCAST, function=lambda rank, size, root: [()], collective="barrier")
+    assert simulate(silent, 3, 8, network, conditions=conditions).completion.tolist() == pytest.approx([30, 30, 30])
 
 
 def test_ranks_that_spin_take_their_share_while_they_wait() -> None:
