@@ -38,8 +38,8 @@ Kind = Literal["rotation", "xor"]
 _PEEK = 64
 """Rounds that are compared first: most schedules that are not symmetric show it in these."""
 
-_SAMPLE, _LEAST_SAMPLE, _OPERATIONS = 8, 3, 400_000
-"""Ranks compared with rank 0 by default: so many, or fewer if that is more operations, but never fewer than three."""
+_SAMPLE, _LEAST_SAMPLE, _OPERATIONS = 8, 2, 300_000
+"""Ranks compared with rank 0 by default: so many, or fewer if that is more operations, but never fewer than two."""
 
 _BATCH = 128
 """Rounds that are read at once: enough for long lists, and few enough to stay in the cache."""
