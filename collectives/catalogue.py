@@ -24,6 +24,7 @@ from collectives.algorithms import (
     double_tree,
     doubling,
     halving,
+    hierarchical,
     linear,
     pairwise,
     parameter_server,
@@ -68,8 +69,8 @@ class Algorithm:
     def facts(self) -> dict[str, str]:
         """The fields of the function's docstring (Rounds, Bytes per rank, Reductions, Sizes, Order, Source).
 
-        The first three are Python expressions in p, k (segments or servers), q = ⌈lg p⌉ and f = ⌊lg p⌋, in units of n
-        where they count bytes; tests evaluate them and compare with what the prover derives.
+        The first three are Python expressions in p, k (segments or servers), l (ranks of a node), q = ⌈lg p⌉ and
+        f = ⌊lg p⌋, in units of n where they count bytes; tests evaluate them and compare with what the prover derives.
         """
         fields = (line.partition(": ") for line in inspect.cleandoc(self.function.__doc__ or "").splitlines())
         return {name: value for name, colon, value in fields if colon and name[:1].isupper()}
@@ -213,6 +214,11 @@ def _halving_cost(p: int, _: Parameters) -> Cost:
     return core if p == 1 << floor else core + _cost(2, 2, 1)
 
 
+def _hierarchical_cost(p: int, at: Parameters) -> Cost:
+    local = hierarchical.ranks_per_node(p, at["local"])
+    return _cost(2 * (local + p // local - 2), 2 * _share(p), _share(p))
+
+
 def _chain_cost(p: int, segments: int, *, reduces: bool) -> Cost:
     steps = p - 2 + segments if p > 1 else 0
     return _cost(steps, Fraction(steps, segments), Fraction(steps, segments) if reduces else 0)
@@ -283,6 +289,11 @@ def _register() -> Mapping[str, Algorithm]:
             "circulant", "allreduce", circulant.allreduce, _per_rank,
             lambda p, _: _cost(2 * _lg(p), 2 * _share(p), _share(p)),
             "Träff 2024 (arXiv 2410.14234)", commutative=True,
+        ),
+        _entry(
+            "hierarchical", "allreduce", hierarchical.allreduce, _per_rank,
+            _hierarchical_cost,
+            "Jia et al. 2018", commutative=True, sizes=lambda p, at: not at["local"] or p % at["local"] == 0,
         ),
         _entry(
             "double_tree", "allreduce", double_tree.allreduce, lambda p, at: 2 * at["segments"],

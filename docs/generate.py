@@ -25,8 +25,9 @@ ORDER = {
 }
 
 LEGEND = (
-    "In the formulas p is the number of ranks, q = ⌈lg p⌉, f = ⌊lg p⌋, k the segments (or servers); bytes are in units "
-    "of n, the whole vector. Tests evaluate each formula and compare it with what the prover derives from the schedule."
+    "In the formulas p is the number of ranks, q = ⌈lg p⌉, f = ⌊lg p⌋, k the segments (or servers), l the ranks of a "
+    "node; bytes are in units of n, the whole vector. Tests evaluate each formula and compare it with what the prover "
+    "derives from the schedule."
 )
 
 

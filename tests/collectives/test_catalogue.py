@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from collectives import catalogue, proof
-from collectives.algorithms import double_tree
+from collectives.algorithms import double_tree, hierarchical
 from collectives.contract import CONTRACTS
 from collectives.schedule import Recv, Send
 
@@ -19,10 +19,11 @@ FIELDS = ("Rounds", "Bytes per rank", "Reductions", "Sizes", "Order", "Source")
 
 
 def stated(text: str, algorithm: catalogue.Algorithm, size: int) -> Fraction:
-    """The value of a docstring's formula in p, k, q = ⌈lg p⌉ and f = ⌊lg p⌋."""
+    """The value of a docstring's formula in p, k, l, q = ⌈lg p⌉ and f = ⌊lg p⌋."""
     k = algorithm.parameters.get("segments", algorithm.parameters.get("servers", 1))
+    local = hierarchical.ranks_per_node(size, algorithm.parameters.get("local", 0))
     known = {
-        "p": Fraction(size), "k": k, "q": (size - 1).bit_length(), "f": size.bit_length() - 1,
+        "p": Fraction(size), "k": k, "l": local, "q": (size - 1).bit_length(), "f": size.bit_length() - 1,
         "min": min, "max": max, "sum": sum, "range": lambda stop: range(int(stop)),
         "depth": lambda p: double_tree.depth(int(p)),
     }  # fmt: skip

@@ -40,7 +40,12 @@ OPS = {
 
 def variants(name: str, size: int) -> list[catalogue.Algorithm]:
     """The entry with its defaults, and with each parameter at every telling value, as far as the size allows."""
-    values = {"root": range(size), "segments": (1, 2, 3, 13), "servers": range(1, size + 1)}
+    values = {
+        "root": range(size),
+        "segments": (1, 2, 3, 13),
+        "servers": range(1, size + 1),
+        "local": range(1, size + 1),
+    }
     plain = catalogue.get(name)
     changed = [catalogue.get(name, **{key: value}) for key in plain.parameters for value in values[key]]
     return [algorithm for algorithm in (plain, *changed) if algorithm.supports(size)]

@@ -42,7 +42,7 @@ def executor() -> Iterator[Interpreted]:
 
 
 def variants(name: str) -> list[catalogue.Algorithm]:
-    values = {"root": {0, SIZE - 1}, "segments": {1, 3}, "servers": {1, SIZE // 2, SIZE}}
+    values = {"root": {0, SIZE - 1}, "segments": {1, 3}, "servers": {1, SIZE // 2, SIZE}, "local": {1, 2, SIZE}}
     plain = catalogue.get(name)
     changed = [catalogue.get(name, **{key: value}) for key in plain.parameters for value in sorted(values[key])]
     return [algorithm for algorithm in (plain, *changed) if algorithm.supports(SIZE)]

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from collectives import catalogue
@@ -44,8 +44,9 @@ def test_the_simulator_agrees_with_the_closed_form(
 def test_so_it_does_with_any_parameters(data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from([entry for entry in EVERY if entry.defaults]))
     size = data.draw(st.integers(2, 17))
-    limits = {"root": (0, size - 1), "segments": (1, 20), "servers": (1, size - 1)}
+    limits = {"root": (0, size - 1), "segments": (1, 20), "servers": (1, size - 1), "local": (1, size)}
     algorithm = catalogue.get(entry.name, **{key: data.draw(st.integers(*limits[key])) for key in entry.defaults})
+    assume(algorithm.supports(size))
     alpha, beta, gamma = (data.draw(COSTS) for _ in range(3))
     nbytes = divisible(algorithm, size, data.draw(st.integers(1, 10**5)))
     expected = theory.seconds(algorithm, size, nbytes, alpha, beta, gamma)
