@@ -105,7 +105,7 @@ def command(
     Step time, the communication that computing does not hide, and the efficiency beside one worker alone. With
     parameter_server_separate the last ranks only serve. Nothing is measured, and MPI is not needed.
 
-    Example: ciranda step resnet50 ring halving_doubling -n 2:64 --batch 32 --tflops 10 --bandwidth 10Gbit/s
+    Example: ciranda step resnet50 ring hierarchical -n 2:64 --batch 32 --tflops 10 --bandwidth 10Gbit/s
     """
     from experiments import payload
     from simulator import training

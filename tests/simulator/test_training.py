@@ -87,6 +87,18 @@ def test_servers_of_their_own_do_not_compute() -> None:
         step(model, star(4), separate, slow={2: 2.0})
 
 
+def test_two_levels_hide_more_than_one_ring_where_nodes_are_islands() -> None:
+    """A ring of 16 leaves each node by one card; two levels use a rail for each of its four GPUs.
+
+    By hand, inside: 2 · 3/4 · 16 MB at 100 GB/s; between nodes: 2 · 3/4 · 4 MB at 1 GB/s; without latency.
+    """
+    pod = networks.rails(4, 4, 0.0, 1e11, 0.0, 1e9)
+    model = [layer("only", 16_000, 1e-3, 1e-3)]
+    two, one = (step(model, pod, catalogue.parse(name), itemsize=1) for name in ("hierarchical:local=4", "ring"))
+    assert two.exposed == pytest.approx(1.5 * 16e6 / 1e11 + 1.5 * 4e6 / 1e9)
+    assert one.exposed == pytest.approx(2 * 15 / 16 * 16e6 / 1e9)
+
+
 def test_conditions_of_the_network_count() -> None:
     model = [layer("only", 1000, 1e-3, 1e-3)]
     late = step(model, star(2), RING, itemsize=1, conditions=Conditions(start={0: 5e-3}))
