@@ -7,52 +7,43 @@ is in seconds and bytes. Pure Python, so that reading one costs nothing and star
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-__all__ = ["SCHEMA", "Fitted", "Profile", "ProfileError", "default_path"]
+from collectives.measured import (
+    Crowd,
+    Fitted,
+    Knots,
+    Pair,
+    PairClass,
+    ProfileError,
+    blended,
+    check,
+    check_knots,
+    interpolated,
+    intervals,
+    knots,
+)  # fmt: skip
 
-SCHEMA = 1
+__all__ = ["SCHEMA", "Crowd", "Fitted", "Knots", "Pair", "PairClass", "Profile", "ProfileError", "default_path"]
+
+SCHEMA = 2
 """Version of the file format. It changes whenever a reader of the old form would misunderstand the new one."""
 
+READABLE = (1, 2)
+"""The versions that are understood: 1 is 2 without the fields after ``environment``."""
+
 KIND = "ciranda-profile"
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be found, read or believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """One point of the calibration and what the fitted line says there.
-
-    ``pattern`` is ``pingpong`` (one way), ``exchange`` (both ways at once) or ``reduction``. ``seconds`` is the median
-    of ``samples`` measurements for ``nbytes`` bytes, ``low`` to ``high`` its 95 % interval (None with too few samples),
-    ``fitted`` the seconds of the model: the one-way line for ``pingpong`` and ``exchange``, gamma for ``reduction``.
-    """
-
-    pattern: str
-    nbytes: int
-    seconds: float
-    low: float | None
-    high: float | None
-    samples: int
-    fitted: float
-
-    @property
-    def residual(self) -> float:
-        """Relative error of the fit: ``(fitted - seconds) / seconds``."""
-        return (self.fitted - self.seconds) / self.seconds
+YIELDS, SPINS = "yields", "spins"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Costs of one message and of reducing one byte, for ``ranks`` ranks at work together on one machine.
+    """Costs of one message and of reducing one byte, for ``ranks`` ranks at work together.
 
     ``alpha`` seconds per message, ``beta`` seconds per byte of a message, ``gamma`` seconds per reduced byte,
     ``overhead`` CPU seconds that each end spends on a message (the o of LogP, Culler et al. 1993; part of alpha).
@@ -61,7 +52,24 @@ class Profile:
     ``measured`` is False for a guess. ``oversubscribed`` says that there were more ranks than cores.
     ``points`` and ``environment`` tell where the numbers come from.
 
-    Raises ProfileError for a number that is negative, infinite or not a number.
+    What a straight line cannot say, each empty where it was not measured:
+
+    - ``curve``: ``(nbytes, seconds)`` of one message one way, knots of a piecewise-linear fit; ``changes``: the sizes
+      (bytes) from which on the library goes about it in another way.
+    - ``eager``: the largest message (bytes) that its sender is rid of before the receiver is ready; -1 for none.
+    - ``streams``: ``(nbytes, factor)``, seconds per message of a train of messages to one partner, each in a round of
+      its own, over the seconds of a single one.
+    - ``overhead_per_byte``: CPU seconds that each end spends on a byte.
+    - ``crowd``: the same costs while only so many ranks of the launch are at work, and while all are; see ``at``.
+    - ``reductions``: by dtype, ``(nbytes, seconds per byte)`` of reducing a buffer of that size.
+    - ``cores`` that the ranks of one machine share (0: not known), and what a rank does there that waits for a
+      message: ``waiting`` is "yields" (the core goes to whoever wants it) or "spins".
+    - ``pairs``: each measured pair alone. ``groups``: for each rank the group (rack) that was inferred from them;
+      ``classes``: what a message costs within a group and between two. ``trunk``: bytes/s that all pairs between two
+      groups share, one way, 0 where no such limit was found. ``declared``: the topology that the place says that it
+      has; ``agrees``: whether the groups are those declared (None: it declares none).
+
+    Raises ProfileError for a number that is negative, infinite or not a number, and for knots that do not ascend.
     """
 
     alpha: float
@@ -75,19 +83,70 @@ class Profile:
     calls: str = ""
     created: str = ""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
-    duplex: tuple[tuple[int, float], ...] = ()
+    duplex: Knots = ()
     points: tuple[Fitted, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    curve: Knots = ()
+    changes: tuple[int, ...] = ()
+    eager: int = -1
+    streams: Knots = ()
+    overhead_per_byte: float = 0.0
+    crowd: tuple[Crowd, ...] = ()
+    reductions: Mapping[str, Knots] = field(default_factory=lambda: MappingProxyType({}))
+    cores: int = 0
+    waiting: str = YIELDS
+    pairs: tuple[Pair, ...] = ()
+    groups: tuple[int, ...] = ()
+    classes: tuple[PairClass, ...] = ()
+    trunk: float = 0.0
+    declared: str = ""
+    agrees: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma", "overhead"):
+        check(self, ("alpha", "beta", "gamma", "overhead", "overhead_per_byte", "trunk"),
+              ("curve", "duplex", "streams"))  # fmt: skip
+        for dtype, points in self.reductions.items():
+            check_knots(f"reductions of {dtype}", points)
+        for name, least in (("ranks", 1), ("cores", 0), ("eager", -1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ProfileError(f"profile: {name} must be a number of seconds, got {value!r}")
-            if not math.isfinite(value) or value < 0:
-                raise ProfileError(f"profile: {name} must be finite and not negative, got {value!r}")
-        if isinstance(self.ranks, bool) or not isinstance(self.ranks, int) or self.ranks < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - it may come from a file
-            raise ProfileError(f"profile: ranks must be a whole number of at least 1, got {self.ranks!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ProfileError(f"profile: {name} must be a whole number of at least {least}, got {value!r}")
+        if self.waiting not in (YIELDS, SPINS):
+            raise ProfileError(f"profile: waiting must be {YIELDS!r} or {SPINS!r}, got {self.waiting!r}")
+        if self.groups and len(self.groups) != self.ranks:
+            raise ProfileError(f"profile: groups must name one for each of {self.ranks} ranks, got {len(self.groups)}")
+
+    def one_way(self, nbytes: float) -> float:
+        """Seconds of one message of that size: by ``curve``, or by alpha and beta where there is none."""
+        return interpolated(self.curve, nbytes, onward=True) if self.curve else self.alpha + self.beta * nbytes
+
+    def at(self, ranks: int) -> Profile:
+        """This profile with the costs while ``ranks`` ranks are at work, from ``crowd``.
+
+        Straight between the nearest two numbers of ranks that were measured, and those of the last one beyond it.
+        ``gamma`` and ``reductions`` stay: cores that are short are the simulator's concern. Raises ValueError for
+        fewer than one rank. Cost: as many steps as there are knots.
+        """
+        if ranks < 1:
+            raise ValueError(f"at least one rank is at work, got {ranks}")
+        crowd = tuple(sorted(self.crowd or (self._all(),), key=lambda part: part.ranks))
+        fewer = max((part for part in crowd if part.ranks <= ranks), key=lambda part: part.ranks, default=crowd[0])
+        more = min((part for part in crowd if part.ranks >= ranks), key=lambda part: part.ranks, default=crowd[-1])
+        weight = (ranks - fewer.ranks) / (more.ranks - fewer.ranks) if more.ranks > fewer.ranks else 0.0
+        costs = {
+            name: (1 - weight) * getattr(fewer, name) + weight * getattr(more, name)
+            for name in ("alpha", "beta", "overhead", "overhead_per_byte")
+        }
+        functions = {
+            name: blended(getattr(fewer, name), getattr(more, name), weight, onward=name == "curve")
+            for name in ("curve", "duplex", "streams")
+        }
+        groups = tuple(self.groups[rank % len(self.groups)] for rank in range(ranks)) if self.groups else ()
+        return replace(self, ranks=ranks, crowd=crowd, groups=groups, **costs, **functions)
+
+    def _all(self) -> Crowd:
+        """What this profile says of all its ranks, as one crowd among the others."""
+        return Crowd(**{item.name: getattr(self, item.name) for item in fields(Crowd)})
 
     @classmethod
     def default(cls) -> Profile:
@@ -140,9 +199,10 @@ class Profile:
             raise ProfileError('this is no Ciranda profile (it has no "kind": "ciranda-profile")')
         values = dict(cast("dict[str, Any]", content))
         version = values.pop("schema", None)
-        if version != SCHEMA:
+        if version not in READABLE:
+            known_ones = " and ".join(map(str, READABLE))
             raise ProfileError(
-                f"profile schema {version!r} is not known to this version, which reads {SCHEMA}; "
+                f"profile schema {version!r} is not known to this version, which reads {known_ones}; "
                 "upgrade ciranda or write the profile anew with: ciranda calibrate"
             )
         del values["kind"]
@@ -151,24 +211,20 @@ class Profile:
         if missing or extra:
             said = [f"{name} is missing" for name in sorted(missing)]
             said += [f"{name} is not known" for name in sorted(extra)]
-            raise ProfileError(f"profile schema {SCHEMA}: {', '.join(said)}")
-        try:
-            intervals = values.get("intervals", {}).items()
-            values["intervals"] = {key: (float(low), float(high)) for key, (low, high) in intervals}
-            values["duplex"] = tuple((int(nbytes), float(factor)) for nbytes, factor in values.get("duplex", ()))
-            values["points"] = tuple(Fitted(**point) for point in values.get("points", ()))
-        except (TypeError, ValueError, AttributeError) as problem:
-            raise ProfileError(f"profile schema {SCHEMA}: {problem}") from None
+            raise ProfileError(f"profile schema {version}: {', '.join(said)}")
+        for name in _READERS.keys() & values.keys():
+            try:
+                values[name] = _READERS[name](values[name])
+            except ProfileError:
+                raise
+            except (TypeError, ValueError, AttributeError) as problem:
+                raise ProfileError(f"profile schema {version}: {name}: {problem}") from None
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file, as plain lists, dictionaries and numbers."""
         content: dict[str, Any] = {"schema": SCHEMA, "kind": KIND}
-        content.update({item.name: getattr(self, item.name) for item in fields(self)})
-        content["intervals"] = {key: list(pair) for key, pair in self.intervals.items()}
-        content["duplex"] = [list(pair) for pair in self.duplex]
-        content["points"] = [asdict(point) for point in self.points]
-        content["environment"] = dict(self.environment)
+        content.update({item.name: _plain(getattr(self, item.name)) for item in fields(self)})
         return content
 
     def save(self, place: str | os.PathLike[str]) -> Path:
@@ -191,6 +247,32 @@ def default_path(name: int | str) -> Path:
     home = os.environ.get("XDG_DATA_HOME")
     base = Path(home) if home else Path.home() / ".local" / "share"
     return base / "ciranda" / f"profile-{name}.json"
+
+
+def _plain(value: object) -> object:
+    """The value in lists and dictionaries alone."""
+    if isinstance(value, (Fitted, Crowd, Pair, PairClass)):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in cast("tuple[object, ...]", value)]
+    return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType({
+    "intervals": intervals,
+    "duplex": knots,
+    "curve": knots,
+    "streams": knots,
+    "changes": lambda content: tuple(int(size) for size in content),
+    "groups": lambda content: tuple(int(group) for group in content),
+    "points": lambda content: tuple(Fitted(**point) for point in content),
+    "pairs": lambda content: tuple(Pair(**pair) for pair in content),
+    "crowd": lambda content: tuple(Crowd.from_json(part) for part in content),
+    "classes": lambda content: tuple(PairClass.from_json(part) for part in content),
+    "reductions": lambda content: {dtype: knots(points) for dtype, points in content.items()},
+})  # fmt: skip
 
 
 def _located(place: str | os.PathLike[str]) -> Path:
