@@ -11,10 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
-__all__ = ["NATIVE", "SCHEMA", "Record", "RecordError", "bandwidths", "bus_factor", "document", "read_document"]
+__all__ = [
+    "NATIVE",
+    "SAMPLES_SCHEMA",
+    "SCHEMA",
+    "Record",
+    "RecordError",
+    "bandwidths",
+    "bus_factor",
+    "document",
+    "read_document",
+]
 
-SCHEMA = 1
-"""Version of ``results.json``."""
+SCHEMA = 2
+"""Version of ``results.json``. 2 added place, cpu_seconds, cpu_max_seconds, explained and reason; 1 is still read."""
+
+SAMPLES_SCHEMA = 2
+"""Version of ``samples.jsonl``, in ``environment.json`` under ``samples_schema``. 2 added cpu_ns; 1 is still read."""
+
+_READ = (1, SCHEMA)
 
 NATIVE = "native"
 """The algorithm and executor name of the MPI library's own collective."""
@@ -33,8 +48,11 @@ class Record:
     of the MPI library's own collective in the same launches, and ``native_ratio`` = native / this, above 1 where this
     algorithm is the faster one, with its 95 % interval. ``rank_mean_seconds``, ``rank_min_seconds`` and
     ``rank_max_seconds`` are the mean, least and greatest over the ranks of each rank's own mean time in the call.
+    ``cpu_seconds`` is the median over the samples of the CPU time that a rank spent in a call, mean over the ranks, and
+    ``cpu_max_seconds`` that of the rank that spent most. ``explained`` maps the terms of
+    ``experiments.differences`` to the seconds that each adds to the prediction, and ``reason`` is the largest of them.
     ``wrong`` counts wrong elements over all checks. ``clock`` says how a sample's duration was taken.
-    ``oversubscribed``: more ranks than cores.
+    ``oversubscribed``: more ranks than cores. ``place``: where the ranks ran, such as ``local`` or ``cluster``.
     """
 
     algorithm: str
@@ -68,6 +86,11 @@ class Record:
     correct: bool | None = None
     wrong: int = 0
     clock: str = ""
+    place: str = ""
+    cpu_seconds: float | None = None
+    cpu_max_seconds: float | None = None
+    explained: Mapping[str, float] | None = None
+    reason: str = ""
 
     @property
     def is_native(self) -> bool:
@@ -80,7 +103,7 @@ class Record:
         return self.collective, self.ranks, self.nbytes, self.dtype, self.op, self.in_place
 
     def to_json(self) -> dict[str, Any]:
-        """A flat dictionary that ``json.dumps`` takes with ``allow_nan=False``."""
+        """A dictionary that ``json.dumps`` takes with ``allow_nan=False``: flat, but for ``explained``."""
         return {key: _finite(value) for key, value in asdict(self).items()}
 
     @classmethod
@@ -127,11 +150,14 @@ def read_document(content: object) -> tuple[list[Record], dict[str, Any]]:
     if not isinstance(content, dict) or "records" not in content:
         raise RecordError("these are no Ciranda results (there are no records in them)")
     values = cast("dict[str, Any]", content)
-    if values.get("schema") != SCHEMA:
-        version = values.get("schema")
-        raise RecordError(f"results schema {version!r} is not known to this version (it reads {SCHEMA}); measure anew")
+    version = values.get("schema")
+    if version not in _READ:
+        known = " and ".join(map(str, _READ))
+        raise RecordError(f"results schema {version!r} is not known to this version (it reads {known}); measure anew")
     return [Record.from_json(item) for item in values["records"]], dict(values.get("environment") or {})
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in cast("Mapping[str, Any]", value).items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,8 @@
 """From raw samples to records, and the folder that holds both.
 
 A results folder: ``samples.jsonl`` (one JSON object a sample, warm-up included and marked), ``results.json`` (the
-records and the environment), ``environment.json``, and the profiles that predictions were made from.
+records and the environment), ``environment.json``, the profiles that predictions were made from, and samples and
+records once more as Parquet. docs/schema.md lists every column.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectives.profile import Profile
-from experiments.records import NATIVE, Record, bandwidths, document
+from experiments import parquet
+from experiments.records import NATIVE, SAMPLES_SCHEMA, Record, bandwidths, document
 from experiments.statistics import median, median_ratio
 
 __all__ = ["read", "summarise", "write_folder"]
@@ -40,6 +42,7 @@ class _Pile:
 
     seconds: list[float] = field(default_factory=list[float])
     local: list[list[int]] = field(default_factory=list[list[int]])
+    cpu: list[list[int]] = field(default_factory=list[list[int]])
     launches: set[int] = field(default_factory=set[int])
     wrong: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     oversubscribed: bool = False
@@ -48,12 +51,21 @@ class _Pile:
     def add(self, line: Mapping[str, Any]) -> None:
         self.seconds.append(line["seconds"])
         self.local.append([leave - enter for enter, leave in zip(line["enter_ns"], line["exit_ns"], strict=True)])
+        if "cpu_ns" in line:
+            self.cpu.append(line["cpu_ns"])
         self.launches.add(line["launch"])
         self.oversubscribed, self.clock = line["oversubscribed"], line["clock"]
 
     def rank_means(self) -> NDArray[np.float64]:
         """Seconds that each rank spent in the call on average."""
         return np.asarray(self.local, dtype=np.float64).mean(axis=0) * 1e-9
+
+    def cpu_times(self) -> tuple[float, float] | None:
+        """Medians over the samples of the CPU seconds of a call: mean over the ranks, and of the busiest rank."""
+        if not self.cpu:
+            return None
+        table = np.asarray(self.cpu, dtype=np.float64) * 1e-9
+        return float(np.median(table.mean(axis=1))), float(np.median(table.max(axis=1)))
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -64,10 +76,11 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def summarise(lines: Iterable[Mapping[str, Any]], library: str) -> list[Record]:
+def summarise(lines: Iterable[Mapping[str, Any]], library: str, place: str = "local") -> list[Record]:
     """One record for each cell that has samples: medians, intervals and the ratio to the native library.
 
-    Samples of all launches count alike. Ordered by ranks, dtype, operation, size, and then native first.
+    Samples of all launches count alike. Ordered by ranks, dtype, operation, size, and then native first. ``place``
+    names where the ranks ran.
     """
     piles: dict[_Key, _Pile] = defaultdict(_Pile)
     for line in lines:
@@ -77,15 +90,22 @@ def summarise(lines: Iterable[Mapping[str, Any]], library: str) -> list[Record]:
         if not line["warmup"]:
             pile.add(line)
     keys = sorted((key for key, pile in piles.items() if pile.seconds), key=_place)
-    return [_record(key, piles[key], piles.get(key._replace(algorithm=NATIVE)), library) for key in keys]
+    return [
+        replace(_record(key, piles[key], piles.get(key._replace(algorithm=NATIVE)), library), place=place)
+        for key in keys
+    ]
 
 
 def write_folder(
     folder: Path, records: Sequence[Record], environment: Mapping[str, Any], profiles: Mapping[int, Profile]
 ) -> None:
-    """Write all but the samples, which are there already, into a folder that exists."""
-    _write_json(folder / "results.json", document(records, environment))
-    _write_json(folder / "environment.json", environment)
+    """Write all but ``samples.jsonl``, which is there already, into a folder that exists."""
+    known = {**environment, "samples_schema": SAMPLES_SCHEMA}
+    _write_json(folder / "results.json", document(records, known))
+    _write_json(folder / "environment.json", known)
+    parquet.write_records(folder / "results.parquet", records)
+    if (folder / "samples.jsonl").is_file():
+        parquet.write_samples(folder / "samples.parquet", read(folder / "samples.jsonl"))
     for ranks, profile in profiles.items():
         profile.save(folder / f"profile-{ranks}.json")
 
@@ -100,7 +120,7 @@ def _place(key: _Key) -> tuple[object, ...]:
 
 def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str) -> Record:
     time = median(pile.seconds)
-    means = pile.rank_means()
+    means, cpu = pile.rank_means(), pile.cpu_times()
     algbw, busbw = bandwidths("allreduce", key.ranks, key.nbytes, time.value)
     is_native = key.algorithm == NATIVE
     ratio = median_ratio(native.seconds, pile.seconds) if native and native.seconds and not is_native else None
@@ -127,4 +147,6 @@ def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str) -> Recor
         correct=not any(pile.wrong.values()),
         wrong=sum(pile.wrong.values()),
         clock=pile.clock,
+        cpu_seconds=cpu[0] if cpu else None,
+        cpu_max_seconds=cpu[1] if cpu else None,
     )

@@ -33,6 +33,8 @@ __all__ = ["Sink", "take"]
 
 Vector = NDArray[Any]
 Times = NDArray[np.int64]
+Samples = tuple[Times, Times, Times]
+"""When a rank entered and left each call, in ns of its clock, and the ns of CPU time that it spent in it."""
 
 _SMALL = 1 << 16  # bytes below which a call is short enough for more warm-up
 _WARMUPS = {True: 8, False: 2}
@@ -116,12 +118,12 @@ class _Sampler:
             times = self._timed(call, self._how_many(warm, visit_started, left))
         after = self._checked_call(case, None if not case.in_place else call, send, result)
         mistakes = [found for found in (before, after) if found]
-        gathered = [self._gather(pair) for pair in (warm, times)]
+        gathered = [self._gather(taken) for taken in (warm, times)]
         if sink is not None:
             wrong = sum(mistake.wrong for _, mistake in mistakes)
             sink.stories += [f"{case}, {self.comm.size} ranks: on rank {rank} {mistake}" for rank, mistake in mistakes]
-            for pair, is_warmup in zip(gathered, (True, False), strict=True):
-                sink.write(self._lines(case, *pair, warmup=is_warmup, wrong=wrong))
+            for taken, is_warmup in zip(gathered, (True, False), strict=True):
+                sink.write(self._lines(case, taken, warmup=is_warmup, wrong=wrong))
         self.visits += 1
 
     def late(self) -> bool:
@@ -171,19 +173,22 @@ class _Sampler:
         _, index, got, wanted = table[rank]
         return rank, Mistake(wrong, int(index), got.decode(), wanted.decode())
 
-    def _timed(self, call: Callable[[], object], count: int) -> tuple[Times, Times]:
-        """``count`` samples: when this rank entered and left each call, in ns of its clock."""
-        clock, line_up = time.perf_counter_ns, self.job.line_up
-        enter, leave = [0] * count, [0] * count
+    def _timed(self, call: Callable[[], object], count: int) -> Samples:
+        """``count`` samples."""
+        # The whole process, for an MPI library may have threads of its own at work.
+        clock, processor, line_up = time.perf_counter_ns, time.process_time_ns, self.job.line_up
+        enter, leave, cpu = [0] * count, [0] * count, [0] * count
         for index in range(count):
             line_up()
+            before = processor()
             start = clock()
             call()
             stop = clock()
+            cpu[index] = processor() - before
             enter[index], leave[index] = start, stop
-        return np.array(enter, np.int64), np.array(leave, np.int64)
+        return np.array(enter, np.int64), np.array(leave, np.int64), np.array(cpu, np.int64)
 
-    def _how_many(self, warm: tuple[Times, Times], visit_started: float, left: int) -> int:
+    def _how_many(self, warm: Samples, visit_started: float, left: int) -> int:
         """As many samples as this visit's share of the time allows; rank 0 decides for all."""
         now = time.perf_counter()
         share = (self.pace.time_limit - (visit_started - self.started)) / left - (now - visit_started)
@@ -197,13 +202,14 @@ class _Sampler:
         self.comm.Bcast(decision)
         return int(decision[0])
 
-    def _gather(self, pair: tuple[Times, Times]) -> tuple[Times, Times]:
-        """Both as arrays of shape (ranks, samples) at rank 0."""
-        table = np.empty((self.comm.size, 2, pair[0].size), np.int64)
-        self.comm.Gather(np.stack(pair), table)
-        return table[:, 0], table[:, 1]
+    def _gather(self, taken: Samples) -> Samples:
+        """All three as arrays of shape (ranks, samples) at rank 0."""
+        table = np.empty((self.comm.size, 3, taken[0].size), np.int64)
+        self.comm.Gather(np.stack(taken), table)
+        return table[:, 0], table[:, 1], table[:, 2]
 
-    def _lines(self, case: Case, enter: Times, leave: Times, *, warmup: bool, wrong: int) -> Iterator[dict[str, Any]]:
+    def _lines(self, case: Case, taken: Samples, *, warmup: bool, wrong: int) -> Iterator[dict[str, Any]]:
+        enter, leave, cpu = taken
         origin = enter.min(axis=0) if self.job.shared_clock else enter
         entered, left = enter - origin, leave - origin
         seconds = (left.max(axis=0) if self.job.shared_clock else (leave - enter).max(axis=0)) * 1e-9
@@ -214,6 +220,7 @@ class _Sampler:
                 "nbytes": case.nbytes, "dtype": case.dtype, "op": case.op, "in_place": case.in_place,
                 "sample": number, "warmup": warmup, "seconds": round(float(seconds[index]), 9),
                 "enter_ns": entered[:, index].tolist(), "exit_ns": left[:, index].tolist(),
+                "cpu_ns": cpu[:, index].tolist(),
                 "at": round(float(enter[0, index]) * 1e-9 - self.started, 6), "wrong": wrong, "correct": wrong == 0,
                 "oversubscribed": self.job.oversubscribed, "clock": self.job.clock,
             }  # fmt: skip

@@ -24,6 +24,10 @@ RECORDS = st.builds(
     theory_seconds=SECONDS,
     native_ratio=SECONDS,
     correct=st.none() | st.booleans(),
+    place=st.sampled_from(["", "local", "cluster"]),
+    cpu_seconds=SECONDS,
+    explained=st.none() | st.dictionaries(st.text(), st.floats(-1e3, 1e3)),
+    reason=st.text(),
 )
 
 
@@ -42,15 +46,17 @@ def test_a_record_has_the_keys_that_other_programs_rely_on(record: Record) -> No
     }  # fmt: skip
     content = record.to_json()
     assert keys <= content.keys()
-    assert not any(isinstance(value, (dict, list)) for value in content.values())
+    assert not any(isinstance(value, (dict, list)) for key, value in content.items() if key != "explained")
 
 
 def test_not_a_number_becomes_null() -> None:
     record = Record(
         algorithm="ring", collective="allreduce", executor="interpreted", library="", ranks=2, nbytes=8,
         dtype="float32", op="sum", measured_seconds=float("nan"), algbw=float("inf"),
+        explained={"duplex": 1.0, "curve": float("nan")},
     )  # fmt: skip
     content = record.to_json()
+    assert content["explained"] == {"duplex": 1.0, "curve": None}
     assert content["measured_seconds"] is None
     assert content["algbw"] is None
 
@@ -68,6 +74,16 @@ def test_not_a_number_becomes_null() -> None:
 def test_what_is_no_document_is_refused(content: object, said: str) -> None:
     with pytest.raises(RecordError, match=said):
         read_document(content)
+
+
+def test_a_document_of_the_first_schema_is_still_read() -> None:
+    new = ("place", "cpu_seconds", "cpu_max_seconds", "explained", "reason")
+    record = Record(
+        algorithm="ring", collective="allreduce", executor="interpreted", library="", ranks=2, nbytes=8,
+        dtype="float32", op="sum", measured_seconds=1.0,
+    )  # fmt: skip
+    old = {key: value for key, value in record.to_json().items() if key not in new}
+    assert read_document({"schema": 1, "environment": {}, "records": [old]}) == ([record], {})
 
 
 @pytest.mark.parametrize(

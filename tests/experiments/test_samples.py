@@ -18,7 +18,8 @@ def line(algorithm: str, seconds: float, **more: object) -> dict[str, object]:
     return {
         "launch": 0, "visit": 0, "algorithm": algorithm, "ranks": 2, "nbytes": 1024, "dtype": "float32", "op": "sum",
         "in_place": False, "sample": 0, "warmup": False, "seconds": seconds, "enter_ns": [0, end // 4],
-        "exit_ns": [end // 2, end], "at": 0.0, "wrong": 0, "correct": True, "oversubscribed": False, "clock": "shared",
+        "exit_ns": [end // 2, end], "cpu_ns": [end // 8, end // 4],
+        "at": 0.0, "wrong": 0, "correct": True, "oversubscribed": False, "clock": "shared",
     } | more  # fmt: skip
 
 
@@ -43,12 +44,21 @@ def test_known_samples() -> None:
     mean = np.mean(times) * 1e-6
     assert (ring.rank_min_seconds, ring.rank_max_seconds) == pytest.approx((mean / 2, mean * 3 / 4), rel=1e-3)
     assert ring.rank_mean_seconds == pytest.approx(mean * 5 / 8, rel=1e-3)
+    # Of the median call, rank 0 spends 1/8 on its processor and rank 1 1/4.
+    assert (ring.cpu_seconds, ring.cpu_max_seconds) == pytest.approx((5.5e-6 * 3 / 16, 5.5e-6 / 4), rel=1e-3)
+    assert ring.place == "local"
 
 
 def test_few_samples_have_no_interval() -> None:
     (record,) = summarise([line("ring", 1e-6)] * 5, "")
     assert (record.measured_seconds, record.measured_low, record.measured_high) == (1e-6, None, None)
     assert (record.native_seconds, record.native_ratio) == (None, None)
+
+
+def test_samples_of_the_first_schema_have_no_cpu_time() -> None:
+    old = [{key: value for key, value in line("ring", 1e-6).items() if key != "cpu_ns"} for _ in range(3)]
+    (record,) = summarise(old, "", "cluster")
+    assert (record.cpu_seconds, record.cpu_max_seconds, record.place) == (None, None, "cluster")
 
 
 def test_wrong_elements_are_counted_once_a_visit() -> None:
@@ -66,7 +76,7 @@ def test_cells_do_not_mix() -> None:
         )
     ]
     for entry in lines:
-        entry["enter_ns"] = entry["exit_ns"] = [0] * int(str(entry["ranks"]))
+        entry["enter_ns"] = entry["exit_ns"] = entry["cpu_ns"] = [0] * int(str(entry["ranks"]))
     records = summarise(lines, "")
     assert len(records) == 6
     assert len({record.cell for record in records}) == 6
@@ -82,13 +92,16 @@ def test_a_folder_holds_what_was_put_in(tmp_path: Path) -> None:
     profile = Profile(1e-6, 1e-9, 1e-10, ranks=2)
     records = predictions(summarise([line("ring", 1e-6)] * 7 + [line("native", 1e-6)] * 7, "M"), {2: profile})
     write_folder(tmp_path, records, {"cores": 2}, {2: profile})
-    assert read_document(json.loads((tmp_path / "results.json").read_text())) == (records, {"cores": 2})
+    stored, environment = read_document(json.loads((tmp_path / "results.json").read_text()))
+    assert stored == records
+    assert environment == {"cores": 2, "samples_schema": 2} == json.loads((tmp_path / "environment.json").read_text())
+    assert (tmp_path / "results.parquet").is_file()
     assert Profile.load(tmp_path / "profile-2.json") == profile
 
 
 def test_predictions_come_from_the_profile_of_that_many_ranks() -> None:
     lines = [line("ring", 1e-5)] * 7 + [line("native", 1e-5)] * 7
-    other = [dict(entry, ranks=4, enter_ns=[0] * 4, exit_ns=[1] * 4) for entry in lines]
+    other = [dict(entry, ranks=4, enter_ns=[0] * 4, exit_ns=[1] * 4, cpu_ns=[0] * 4) for entry in lines]
     records = predictions(summarise(lines + other, "M"), {2: Profile(1e-6, 1e-9, 1e-10)})
     by = {(record.ranks, record.algorithm): record for record in records}
     ring, native = by[2, "ring"], by[2, "native"]
