@@ -11,7 +11,7 @@ import faulthandler
 import gc
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,12 +29,15 @@ from experiments.job import Job
 from experiments.payload import Mistake
 from experiments.records import NATIVE
 
-__all__ = ["Sink", "take"]
+__all__ = ["Count", "Sampler", "Samples", "Sink", "take"]
 
 Vector = NDArray[Any]
 Times = NDArray[np.int64]
 Samples = tuple[Times, Times, Times]
 """When a rank entered and left each call, in ns of its clock, and the ns of CPU time that it spent in it."""
+
+Count = Callable[[Samples], int]
+"""How many samples to take, by what the warm-up took; the same on all ranks."""
 
 _SMALL = 1 << 16  # bytes below which a call is short enough for more warm-up
 _WARMUPS = {True: 8, False: 2}
@@ -72,20 +75,21 @@ def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None) -> None:
     naming rank and cell when a call raises. A rank that waits in one cell for longer than ``pace.cell_limit`` writes
     where it is to stderr and ends with exit code 1.
     """
-    sampler = _Sampler(job, pace, max(grid.sizes))
+    sampler, started = Sampler(job, pace.launch, max(grid.sizes)), time.perf_counter()
     ranks = job.comm.size
     visits = [
         (number, case) for number in range(pace.VISITS) for case in grid.order(ranks, pace.seed, pace.launch, number)
     ]
     try:
         for done, (number, case) in enumerate(visits):
-            if number > 0 and sampler.late():
+            if number > 0 and sampler.agreed(time.perf_counter() - started > pace.time_limit):
                 return
             if sink is not None:
                 sink.announce(done, len(visits), case)
             faulthandler.dump_traceback_later(pace.cell_limit, exit=True)
+            count = _share(sampler, pace, started, len(visits) - done)
             try:
-                sampler.visit(case, len(visits) - done, sink)
+                sampler.visit(case, _WARMUPS[case.nbytes < _SMALL], count, sink)
             except Exception as fault:
                 what = f"{type(fault).__name__}: {fault}"
                 raise Failure(f"rank {job.comm.rank} of {ranks}, measuring {case}: {what}") from fault
@@ -93,42 +97,84 @@ def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-class _Sampler:
-    """Holds what visits share: the buffers, the communicator, the clock of this launch."""
+def _share(sampler: Sampler, pace: Pace, started: float, left: int) -> Count:
+    """As many samples as this visit's share of the time allows, where ``left`` visits share what is left of it."""
+    visit_started = time.perf_counter()
 
-    def __init__(self, job: Job, pace: Pace, largest: int) -> None:
-        self.job, self.pace, self.largest = job, pace, largest
+    def count(warm: Samples) -> int:
+        now = time.perf_counter()
+        share = (pace.time_limit - (visit_started - started)) / left - (now - visit_started)
+        # From one entry to the next, so that the barrier's time counts too; the first calls are slower than the rest.
+        each = float(np.median(np.diff(warm[0]))) * 1e-9
+        return sampler.agreed(int(np.clip(share / max(each, 1e-9), pace.LEAST, pace.most)))
+
+    return count
+
+
+class Sampler:
+    """Takes the samples of one launch over ``job.comm``, and holds what visits share: buffers, communicator, clock.
+
+    ``largest``: bytes of the longest vector. ``first``: the number of the first visit.
+    """
+
+    def __init__(self, job: Job, launch: int, largest: int, first: int = 0) -> None:
+        self.job, self.launch, self.largest = job, launch, largest
         self.comm = job.comm
         self.ours = Communicator(job.comm)
         self.started = time.perf_counter()
-        self.visits = 0
+        self.visits = first
         self.taken: dict[Case, int] = {}
         self.buffers: dict[tuple[str, str], tuple[Vector, Vector]] = {}
 
-    def visit(self, case: Case, left: int, sink: Sink | None) -> None:
-        """Warm up, check, take the samples and check again; ``left`` visits share the time that is left."""
-        visit_started = time.perf_counter()
+    def visit(self, case: Case, warmups: int, count: Count, sink: Sink | None) -> None:
+        """Call and check, warm up, take the samples and check again; collective."""
         send, result = self._vectors(case)
         call = self._call(case, send, result)
         before = self._checked_call(case, call, send, result)
         with _no_collector():
-            warm = self._timed(call, _WARMUPS[case.nbytes < _SMALL])
+            warm = self._timed(call, warmups)
             if case.in_place:
                 result[:] = 0  # its own result is its next input, and must not grow beyond all bounds
-            times = self._timed(call, self._how_many(warm, visit_started, left))
+            times = self._timed(call, count(warm))
         after = self._checked_call(case, None if not case.in_place else call, send, result)
-        mistakes = [found for found in (before, after) if found]
-        gathered = [self._gather(taken) for taken in (warm, times)]
+        self._finish(case, [before, after], (warm, True), (times, False), sink=sink)
+
+    def visit_slow(self, case: Case, samples: int, sink: Sink | None) -> None:
+        """No warm-up: every call is a sample, on fresh input, and its result is checked; collective."""
+        send, result = self._vectors(case)
+        call = self._call(case, send, result)
+        singles: list[Samples] = []
+        found: list[tuple[int, Mistake] | None] = []
+        for _ in range(samples):
+            result[:] = send if case.in_place else 0
+            with _no_collector():
+                singles.append(self._timed(call, 1))
+            found.append(self._checked_call(case, None, send, result))
+        enter, leave, cpu = (np.concatenate(parts) for parts in zip(*singles, strict=True))
+        self._finish(case, found, ((enter, leave, cpu), False), sink=sink)
+
+    def agreed(self, number: int) -> int:
+        """Rank 0's number; collective."""
+        decision = np.array([number], np.int64)
+        self.comm.Bcast(decision)
+        return int(decision[0])
+
+    def _finish(
+        self,
+        case: Case,
+        checks: Sequence[tuple[int, Mistake] | None],
+        *batches: tuple[Samples, bool],
+        sink: Sink | None,
+    ) -> None:
+        """Gather the samples, which are warm-up or not, and write them with what the checks found."""
+        mistakes = [found for found in checks if found]
+        gathered = [(self._gather(taken), is_warmup) for taken, is_warmup in batches]
         if sink is not None:
             wrong = sum(mistake.wrong for _, mistake in mistakes)
             sink.stories += [f"{case}, {self.comm.size} ranks: on rank {rank} {mistake}" for rank, mistake in mistakes]
-            for taken, is_warmup in zip(gathered, (True, False), strict=True):
+            for taken, is_warmup in gathered:
                 sink.write(self._lines(case, taken, warmup=is_warmup, wrong=wrong))
         self.visits += 1
-
-    def late(self) -> bool:
-        """Whether the time is over, by rank 0's clock."""
-        return bool(self._agreed(time.perf_counter() - self.started > self.pace.time_limit))
 
     def _vectors(self, case: Case) -> tuple[Vector, Vector]:
         """Send and receive vectors: the fronts of two buffers that all sizes share, so that memory stays bounded."""
@@ -188,20 +234,6 @@ class _Sampler:
             enter[index], leave[index] = start, stop
         return np.array(enter, np.int64), np.array(leave, np.int64), np.array(cpu, np.int64)
 
-    def _how_many(self, warm: Samples, visit_started: float, left: int) -> int:
-        """As many samples as this visit's share of the time allows; rank 0 decides for all."""
-        now = time.perf_counter()
-        share = (self.pace.time_limit - (visit_started - self.started)) / left - (now - visit_started)
-        # From one entry to the next, so that the barrier's time counts too; the first calls are slower than the rest.
-        each = float(np.median(np.diff(warm[0]))) * 1e-9
-        return self._agreed(int(np.clip(share / max(each, 1e-9), self.pace.LEAST, self.pace.most)))
-
-    def _agreed(self, number: int) -> int:
-        """Rank 0's number."""
-        decision = np.array([number], np.int64)
-        self.comm.Bcast(decision)
-        return int(decision[0])
-
     def _gather(self, taken: Samples) -> Samples:
         """All three as arrays of shape (ranks, samples) at rank 0."""
         table = np.empty((self.comm.size, 3, taken[0].size), np.int64)
@@ -216,7 +248,7 @@ class _Sampler:
         for index in range(enter.shape[1]):
             number = self.taken[case] = self.taken.get(case, -1) + 1
             yield {
-                "launch": self.pace.launch, "visit": self.visits, "algorithm": case.algorithm, "ranks": self.comm.size,
+                "launch": self.launch, "visit": self.visits, "algorithm": case.algorithm, "ranks": self.comm.size,
                 "nbytes": case.nbytes, "dtype": case.dtype, "op": case.op, "in_place": case.in_place,
                 "sample": number, "warmup": warmup, "seconds": round(float(seconds[index]), 9),
                 "enter_ns": entered[:, index].tolist(), "exit_ns": left[:, index].tolist(),
