@@ -17,7 +17,7 @@ from mpi4py import MPI
 from collectives import catalogue
 from collectives.executors.interpreted import Interpreted
 from collectives.executors.plan import lower
-from experiments.machine import oversubscribed
+from experiments.machine import cores
 
 __all__ = ["BARRIER_CLOCK", "SHARED_CLOCK", "Job", "library_name"]
 
@@ -35,8 +35,9 @@ _MOST_CPUS = 8192
 class Job:
     """What all ranks of ``comm`` know alike.
 
-    ``clock`` says how long a sample is (SHARED_CLOCK or BARRIER_CLOCK). ``oversubscribed``: on some host there are
-    more ranks than cores. ``timer_overhead``: median seconds between two looks at the clock with nothing between.
+    ``clock`` says how long a sample is (SHARED_CLOCK or BARRIER_CLOCK). ``oversubscribed``: on some machine there are
+    more ranks than cores; ``cores``: how many this rank's machine has for its ranks (emulated hosts are one machine).
+    ``timer_overhead``: median seconds between two looks at the clock with nothing between.
     ``line_up`` brings all ranks to the start of a sample: through the dissemination barrier of the catalogue on a
     communicator of its own (so that the MPI library's way of leaving its barrier favours no contestant), and then,
     where ``agreed_start``, until a moment on the shared clock that rank 0 names. That leaves about 0.1 µs between the
@@ -49,6 +50,7 @@ class Job:
     hosts: int
     clock: str
     oversubscribed: bool
+    cores: int
     agreed_start: bool
     timer_overhead: float
     line_up: Callable[[], None]
@@ -56,15 +58,18 @@ class Job:
     @classmethod
     def survey(cls, comm: MPI.Intracomm) -> Job:
         """Find all that out; collective over ``comm``. Cost: three small collectives and about 1 ms."""
-        clocks, short = _clocks(comm), _short_of_cores(comm)
-        agreed = len(clocks) == 1 and not short
+        clocks = _clocks(comm)
+        here, available = _machine(comm, clocks)
+        short = _any(comm, here > available)
+        agreed = len(set(clocks)) == 1 and not short
         private = comm.Dup()
         return cls(
             comm=comm,
             library=library_name(MPI.Get_library_version()),
-            hosts=len(clocks),
-            clock=SHARED_CLOCK if len(clocks) == 1 else BARRIER_CLOCK,
+            hosts=len(set(clocks)),
+            clock=SHARED_CLOCK if len(set(clocks)) == 1 else BARRIER_CLOCK,
             oversubscribed=short,
+            cores=available,
             agreed_start=agreed,
             timer_overhead=_timer_overhead(),
             line_up=_starting_moment(private) if agreed else _barrier(private),
@@ -83,6 +88,7 @@ class Job:
             "hosts": self.hosts,
             "clock": self.clock,
             "oversubscribed": self.oversubscribed,
+            "cores": self.cores,
             "start": "agreed moment" if self.agreed_start else "barrier",
             "timer_overhead_seconds": self.timer_overhead,
         }
@@ -95,25 +101,34 @@ def library_name(text: str) -> str:
     return f"{found[1]} {found[2]}" if found else first[:60]
 
 
-def _clocks(comm: MPI.Intracomm) -> set[bytes]:
-    """Which clocks the ranks read: CLOCK_MONOTONIC is one clock for all that booted together and share its offset."""
+def _clocks(comm: MPI.Intracomm) -> list[bytes]:
+    """For each rank, which clock it reads: CLOCK_MONOTONIC is one for all that booted together and share its offset."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
     offset = os.readlink("/proc/self/ns/time") if Path("/proc/self/ns/time").exists() else ""
     mine = np.frombuffer(hashlib.sha256(boot + offset.encode()).digest(), np.uint8)
     table = np.empty((comm.size, mine.size), np.uint8)
     comm.Allgather(mine, table)
-    return {row.tobytes() for row in table}
+    return [row.tobytes() for row in table]
 
 
-def _short_of_cores(comm: MPI.Intracomm) -> bool:
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+def _machine(comm: MPI.Intracomm, clocks: list[bytes]) -> tuple[int, int]:
+    """How many ranks run on this rank's machine, and how many cores they have.
+
+    One clock is one machine: emulated hosts have names of their own, so that MPI tells them apart, and share cores.
+    """
+    node = comm.Split(clocks.index(clocks[comm.rank]))
     mask = np.zeros(_MOST_CPUS, np.uint8)
     mask[list(os.sched_getaffinity(0))] = 1
     node.Allreduce(MPI.IN_PLACE, mask, MPI.MAX)  # a launcher may have bound each rank to a core of its own
-    short = np.array([oversubscribed(node.size, set(np.flatnonzero(mask).tolist()))], np.uint8)
+    here = node.size
     node.Free()
-    comm.Allreduce(MPI.IN_PLACE, short, MPI.MAX)
-    return bool(short[0])
+    return here, cores(set(np.flatnonzero(mask).tolist()))
+
+
+def _any(comm: MPI.Intracomm, mine: bool) -> bool:
+    said = np.array([mine], np.uint8)
+    comm.Allreduce(MPI.IN_PLACE, said, MPI.MAX)
+    return bool(said[0])
 
 
 def _timer_overhead() -> float:
