@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from collectives.profile import Profile
 from experiments import environment, launch
 from experiments.errors import Failure, UsageFault
 from experiments.grid import Grid, Pace
+from experiments.progress import Notify, Progress, last_line, watching
 from experiments.records import Record
 
 __all__ = ["Measurement", "Notify", "Progress", "measure", "run_ranks", "start_fresh"]
@@ -28,19 +27,6 @@ CELL_LIMIT = 300.0
 
 _STARTUP = 1.5  # seconds that a launch takes beside its samples, until one has shown it
 _GRACE = 120.0  # seconds for mpirun and Python to start, before a launch counts as hung
-_PERIOD = 0.2  # seconds between two looks at how far the ranks are
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a measurement has come: ``done`` of ``total`` visits over all launches, and the cell it is at."""
-
-    done: int
-    total: int
-    case: str
-
-
-Notify = Callable[[Progress], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +113,10 @@ class _Series:
         with tempfile.TemporaryDirectory(prefix="ciranda-") as name:
             work = Path(name)
             steps = work / "progress.jsonl"
-            with self._watching(steps):
+            with watching(steps, self.notify, self.done, self.total):
                 started = run_ranks(
                     ranks, self._program(pace, work), self.mpi, visits * pace.cell_limit,
-                    lambda: _where(pace.launch, _last_line(steps).get("case")),
+                    lambda: _where(pace.launch, last_line(steps).get("case")),
                 )  # fmt: skip
             job: dict[str, Any] = json.loads((work / "job.json").read_text(encoding="utf-8"))
         self.stories += job.pop("stories")
@@ -149,34 +135,6 @@ class _Series:
         both = ["--in-place"] if len(grid.placements) > 1 else []
         settings = [f"--{name}={value}" for name, value in options.items()]
         return ["python", "-m", "experiments.benchmark", *settings, *both, *grid.algorithms]
-
-    @contextmanager
-    def _watching(self, file: Path) -> Generator[None]:
-        """Tell ``notify`` what the ranks say of their progress."""
-        if self.notify is None:
-            yield
-            return
-        ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(file, ended, self.notify), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            watcher.join()
-
-    def _watch(self, file: Path, ended: threading.Event, notify: Notify) -> None:
-        while not ended.wait(_PERIOD):
-            if line := _last_line(file):
-                notify(Progress(self.done + line["done"], self.total, line["case"]))
-
-
-def _last_line(file: Path) -> dict[str, Any]:
-    try:
-        whole = [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    except OSError:
-        return {}
-    return json.loads(whole[-1]) if whole else {}
 
 
 def _where(number: int, case: str | None) -> str:
