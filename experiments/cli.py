@@ -31,6 +31,7 @@ from experiments import (
     trace,
     validate,
 )
+from experiments.cluster import command as cluster
 from experiments.errors import Failure, UsageFault
 
 __all__ = ["app", "main", "run"]
@@ -76,6 +77,7 @@ app.command("step")(step.command)
 app.command("server")(server.command)
 app.command("validate")(validate.command)
 app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
+app.add_typer(cluster.app)
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
 app.command("report")(report.command)

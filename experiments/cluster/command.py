@@ -1,0 +1,97 @@
+"""`ciranda cluster`: an emulated cluster of network namespaces on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated
+
+import typer
+
+from experiments.units import parse_rate, parse_seconds
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="cluster",
+    no_args_is_help=True,
+    help="A cluster on this machine: hosts are network namespaces, joined by links of a given rate.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+
+
+@app.command("up")
+def up(
+    hosts: Annotated[int, typer.Option(help="How many hosts.")] = 8,
+    rate: Annotated[str, typer.Option(help="Of each link, each way, such as 100Mbit/s.")] = "100Mbit/s",
+    delay: Annotated[str, typer.Option(help="That each message takes longer, such as 1ms; needs netem.")] = "0s",
+    topology: Annotated[str, typer.Option(help="star, ring or two-racks.")] = "star",
+    oversubscription: Annotated[float, typer.Option(help="Of the link between two racks.")] = 4.0,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the cluster up; it stays until `ciranda cluster down`.
+
+    Example: ciranda cluster up --hosts 8 --rate 100Mbit/s
+    """
+    from experiments.cluster import lifetime
+    from experiments.cluster.shape import Shape
+
+    place = lifetime.up(Shape(hosts, parse_rate(rate), parse_seconds(delay), topology, oversubscription))
+    typer.echo(json.dumps(place.describe()) if as_json else f"up: {place.shape}")
+
+
+@app.command("run", context_settings={"allow_interspersed_args": False})
+def run(
+    program: Annotated[
+        list[str], typer.Argument(help="The program and its arguments, after `--`.", show_default=False)
+    ],
+    ranks: Annotated[
+        int | None, typer.Option("-n", "--ranks", help="Start it on so many ranks, one a host, round robin.")
+    ] = None,
+    host: Annotated[int, typer.Option(help="Without -n: the host that it runs on.", min=0)] = 0,
+    mpi: Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")] = "openmpi",
+    timeout: Annotated[str | None, typer.Option(help="With -n: end the job after this time; exit code 124.")] = None,
+) -> None:
+    """Run a program on the hosts: as an MPI job with -n, else one process on one host.
+
+    Example: ciranda cluster run -n 8 -- python my_program.py
+    """
+    from experiments import launch, places
+
+    place = places.parse("cluster")
+    assert isinstance(place, places.Cluster)
+    if ranks is None:
+        argv = [*place.entering(host), *program]
+        os.execvpe(argv[0], argv, os.environ | {"TMPDIR": "/run/tmp"})  # noqa: S606 - the command is the user's
+    limit = None if timeout is None else parse_seconds(timeout)
+    started = place.command(ranks, program, mpi)
+    for note in started.notes:
+        typer.echo(f"ciranda: {note}", err=True)
+    raise typer.Exit(launch.run(started, timeout=limit))
+
+
+@app.command("status")
+def status(as_json: AsJson = False) -> None:
+    """Say whether a cluster is up, and which.
+
+    Example: ciranda cluster status --json
+    """
+    from experiments import cluster
+
+    place = cluster.current()
+    if as_json:
+        typer.echo(json.dumps({"up": place is not None} | (place.describe() if place else {})))
+    else:
+        typer.echo(f"up: {place.shape}" if place else "no cluster is up")
+
+
+@app.command("down")
+def down() -> None:
+    """Take the cluster down, with all that runs on it.
+
+    Example: ciranda cluster down
+    """
+    from experiments.cluster import lifetime
+
+    typer.echo(lifetime.down())

@@ -1,0 +1,202 @@
+"""The processes that hold a cluster: their first one is process 1 of its namespaces, and all ends with it."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from experiments.cluster.shape import Shape, script
+from experiments.errors import UsageFault
+
+__all__ = ["MARK", "Holder", "available", "clear", "start", "started_at", "tool"]
+
+MARK = "CIRANDA_CLUSTER_HOLDER"
+"""The variable by which the processes that hold a cluster are found; its value names the cluster's state file."""
+
+_TOOLS = ("unshare", "setsid", "nsenter", "mount", "hostname", "ip", "tc")
+_ADMIN_FOLDERS = ("/usr/sbin", "/sbin")  # not on the PATH of an ordinary user, who may use them in namespaces
+_PATIENCE = 30.0  # seconds that the namespaces may take to come up, or to go
+_READY = "ready"
+_TRIAL = """
+mount -t tmpfs ciranda /run
+ip link add a type veth peer name b
+ip netns add host0
+tc qdisc add dev a root tbf rate 1mbit burst 10000 limit 100000
+"""
+# Who made the cluster is told to go on by a line, so that nothing is left where it ended before it wrote the state.
+_KEEP = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec sleep infinity\n"
+_KEEP_WHILE_HELD = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nread forever\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process outside the namespaces and its child, process 1 within them; each with its start in clock ticks."""
+
+    pid: int
+    started: int
+    first: int
+    first_started: int
+
+    def alive(self) -> bool:
+        """Whether both are the very processes that they were, and ours."""
+        return all(
+            started_at(pid) == started and Path(f"/proc/{pid}").stat().st_uid == os.getuid()
+            for pid, started in ((self.pid, self.started), (self.first, self.first_started))
+        )
+
+    def end(self) -> None:
+        """End it, and with it all processes within; returns when they are gone."""
+        for pid, started in ((self.first, self.first_started), (self.pid, self.started)):
+            _kill(pid, started)
+
+
+def tool(name: str) -> str | None:
+    """The path of a program, also of those for administrators."""
+    return shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), *_ADMIN_FOLDERS]))
+
+
+def available() -> str | None:
+    """Why no cluster can be made on this machine, or None where it can; takes some 20 ms."""
+    missing = [name for name in _TOOLS if tool(name) is None]
+    if missing:
+        return f"{', '.join(missing)} not found (apt install iproute2 util-linux hostname)"
+    try:
+        tried = subprocess.run(
+            [*_unshare(), "sh", "-ec", _TRIAL], env=_environment(), capture_output=True, text=True, timeout=_PATIENCE,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return f"namespaces cannot be tried: {fault}"
+    if tried.returncode == 0:
+        return None
+    return f"this machine allows no namespaces for it: {_told(tried.stderr) or f'exit code {tried.returncode}'}"
+
+
+def start(shape: Shape, mark: str, *, while_held: bool) -> tuple[Holder, IO[str]]:
+    """Make a cluster, and return its holder and the line to it: it goes on alone once ``go`` is written there.
+
+    Until then it ends with this process, and with ``while_held`` also after that, or as soon as the line is closed.
+    Raises UsageFault where this machine cannot make it.
+    """
+    program = "set -e\n" + script(shape) + (_KEEP_WHILE_HELD if while_held else _KEEP)
+    # setsid goes at once, so the holder is no child of this process, which may end long before it.
+    process = subprocess.Popen(
+        [tool("setsid") or "setsid", "--fork", *_unshare(), "sh", "-c", program], env=_environment() | {MARK: mark},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        if not _came_up(process.stdout):
+            clear(mark)
+            raise UsageFault(_why(process.stderr.read(), shape))
+        return _found(mark), process.stdin
+    except BaseException:
+        clear(mark)
+        process.stdin.close()
+        raise
+    finally:
+        process.stdout.close()
+        process.stderr.close()
+        process.wait()
+
+
+def clear(mark: str) -> int:
+    """End all processes of this user that hold the cluster ``mark``; how many there were."""
+    found = _marked(mark)
+    for pid, started in found.items():
+        _kill(pid, started)
+    return len(found)
+
+
+def started_at(pid: int) -> int:
+    """When a process started, in clock ticks since boot; -1 where there is none, or only what its parent keeps."""
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return -1
+    return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def _unshare() -> list[str]:
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    spaces = ["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return [tool("unshare") or "unshare", *user, *spaces]
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join([*os.get_exec_path(), *_ADMIN_FOLDERS])
+    return {"PATH": path, "LC_ALL": "C"}
+
+
+def _came_up(output: IO[str]) -> bool:
+    readable, _, _ = select.select([output], [], [], _PATIENCE)
+    return bool(readable) and output.readline().strip() == _READY
+
+
+def _why(told: str, shape: Shape) -> str:
+    if shape.delay and "netem" not in told and "qdisc kind is unknown" in told:
+        return "--delay needs netem, and this kernel has none (sch_netem); leave --delay away"
+    return f"the cluster did not come up: {_told(told) or 'no answer'}"
+
+
+def _told(text: str) -> str:
+    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-300:]
+
+
+def _marked(mark: str) -> dict[int, int]:
+    """The processes of this user that hold the cluster, each with its start."""
+    wanted, found = f"{MARK}={mark}".encode(), dict[int, int]()
+    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]:
+        started = started_at(pid)
+        try:
+            ours = Path(f"/proc/{pid}").stat().st_uid == os.getuid()
+            if ours and wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found[pid] = started
+        except OSError:  # it has ended meanwhile, or is none of ours
+            continue
+    return found
+
+
+def _found(mark: str) -> Holder:
+    marked = _marked(mark)
+    for pid, started in marked.items():
+        if (outer := _parent(pid)) in marked and not _within(outer):
+            return Holder(outer, marked[outer], pid, started)
+    raise UsageFault("the cluster ended while it came up")
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(_stat(pid)[1])
+    except OSError:
+        return -1
+
+
+def _within(pid: int) -> bool:
+    return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel tells of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def _kill(pid: int, started: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while started != -1 and started_at(pid) == started:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        if time.monotonic() > deadline:
+            raise UsageFault(f"process {pid} of the cluster does not end")
+        time.sleep(0.005)
