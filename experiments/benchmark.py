@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments import on_ranks
+from experiments import on_ranks, places
 from experiments.errors import Failure, UsageFault
 from experiments.launches import LAUNCHES, SAMPLES, Measurement, Notify, Progress, measure, start_fresh
 from experiments.units import format_seconds, parse_ranks, parse_seconds, parse_sizes
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collectives.profile import Profile
     from experiments.grid import Grid, Pace
 
-__all__ = ["Measurement", "Progress", "command", "measure"]
+__all__ = ["Measurement", "Progress", "command", "measure", "shown_progress"]
 
 Algorithms = Annotated[
     list[str] | None,
@@ -57,6 +57,7 @@ def command(
         list[str] | None, typer.Option("-n", "--ranks", help="Rank counts, such as 2 or 2,4,8.", show_default="2")
     ] = None,
     mpi: Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")] = "openmpi",
+    on: places.On = "local",
     sizes: Sizes = "8:16MiB",
     dtype: Dtypes = "float32",
     op: Ops = "sum",
@@ -79,12 +80,12 @@ def command(
     """
     grid = _grid(algorithms, sizes, dtype, op, form, both=in_place, as_json=as_json)
     counts = parse_ranks(",".join(ranks or ["2"]))
-    limits = parse_seconds(time_limit), parse_seconds(cell_limit)
+    limits, place = (parse_seconds(time_limit), parse_seconds(cell_limit)), places.parse(on)
     profiles = _profiles(counts, profile)
-    with _folder(output) as folder, _shown_progress() as notify:
+    with _folder(output) as folder, shown_progress() as notify:
         measured = measure(
             grid, counts, folder, mpi=mpi, launches=launches, samples=samples, time_limit=limits[0],
-            cell_limit=limits[1], profiles=profiles, seed=seed, notify=notify,
+            cell_limit=limits[1], profiles=profiles, seed=seed, notify=notify, place=place,
         )  # fmt: skip
     _show(measured, form, as_json=as_json)
 
@@ -126,7 +127,7 @@ def _folder(output: Path | None) -> Generator[Path]:
 
 
 @contextmanager
-def _shown_progress() -> Generator[Notify | None]:
+def shown_progress() -> Generator[Notify | None]:
     """A bar on stderr, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

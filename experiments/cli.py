@@ -19,11 +19,11 @@ from experiments import (
     calibrate,
     doctor,
     draw,
-    launch,
     on_ranks,
     prove,
     report,
     scale,
+    scaling,
     server,
     simulate,
     step,
@@ -31,6 +31,7 @@ from experiments import (
     trace,
     validate,
 )
+from experiments import run as run_command
 from experiments.cluster import command as cluster
 from experiments.errors import Failure, UsageFault
 
@@ -76,13 +77,14 @@ app.command("trace")(trace.command)
 app.command("step")(step.command)
 app.command("server")(server.command)
 app.command("validate")(validate.command)
-app.command("run", context_settings={"allow_interspersed_args": False})(launch.run_command)
+app.command("run", context_settings={"allow_interspersed_args": False})(run_command.command)
 app.add_typer(cluster.app)
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
 app.command("report")(report.command)
 app.command("sweep")(sweep.command)
 app.command("scale")(scale.command)
+app.command("scaling", cls=scaling.Command)(scaling.command)
 app.command("doctor")(doctor.command)
 
 

@@ -1,4 +1,4 @@
-"""Start a program on several ranks: `ciranda run`, and what the benchmark and the tests start ranks with.
+"""Start a program on several ranks: what `ciranda run`, the benchmark and the tests start ranks with.
 
 The settings that `mpirun` wants on this machine are worked out here and nowhere else. Nothing that the user has set
 in the environment is overridden.
@@ -20,16 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
-
-import typer
 
 from experiments import installations
 from experiments.errors import UsageFault
 from experiments.machine import cores, oversubscribed
-from experiments.units import parse_seconds
 
-__all__ = ["TIMED_OUT", "Captured", "Launch", "capture", "command", "cores", "oversubscribed", "run", "run_command"]
+__all__ = ["TIMED_OUT", "Captured", "Launch", "capture", "command", "cores", "oversubscribed", "run"]
 
 TIMED_OUT = 124
 """Exit code of a launch that its time limit ended, as timeout(1) has it."""
@@ -112,32 +108,6 @@ def capture(launch: Launch, *, timeout: float | None = None) -> Captured:
     """Run to the end with empty input, and return exit code and output; otherwise as ``run``."""
     with _started(launch, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
         return _supervise(job, timeout)
-
-
-def run_command(
-    program: Annotated[
-        list[str], typer.Argument(help="The program and its arguments, after `--`.", show_default=False)
-    ],
-    ranks: Annotated[int, typer.Option("-n", "--ranks", help="How many ranks to start.", show_default=False)],
-    mpi: Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")] = "openmpi",
-    timeout: Annotated[
-        str | None, typer.Option(help="End the job after this time, such as 90s: exit code 124.")
-    ] = None,
-    show: Annotated[bool, typer.Option("--show", help="First print the command and its settings.")] = False,
-) -> None:
-    """Start a program on several ranks, with the settings that this machine needs.
-
-    Signals and the exit code pass through.
-
-    Example: ciranda run -n 4 -- python my_program.py --steps 10
-    """
-    limit = None if timeout is None else parse_seconds(timeout)
-    launch = command(ranks, program, mpi)
-    for note in launch.notes:
-        typer.echo(f"ciranda: {note}", err=True)
-    if show:
-        typer.echo(str(launch), err=True)
-    raise typer.Exit(run(launch, timeout=limit))
 
 
 def _open_mpi_settings(installation: installations.Installation, *, crowded: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ from collectives.profile import Profile
 from experiments import environment, launch
 from experiments.errors import Failure, UsageFault
 from experiments.grid import Grid, Pace
+from experiments.places import LOCAL, Place
 from experiments.progress import Notify, Progress, last_line, watching
 from experiments.records import Record
 
@@ -51,12 +52,13 @@ def measure(
     profiles: Mapping[int, Profile] | None = None,
     seed: int | None = None,
     notify: Notify | None = None,
+    place: Place = LOCAL,
 ) -> Measurement:
     """Measure ``grid`` on each number of ranks and write the results folder (made if missing).
 
     ``time_limit`` (seconds) is for all launches with their starts. Every cell gets three samples in each launch
     whatever the limit, so a grid that is too large for it takes longer. ``profiles`` (by number of ranks) give the
-    predictions. ``notify`` is called from a thread of its own.
+    predictions. ``notify`` is called from a thread of its own. ``place``: where the ranks run.
 
     Raises UsageFault for a request that cannot be met, and Failure when a launch dies or hangs; the samples taken
     until then stay in the folder. A wrong result is no exception: see ``Measurement.stories``.
@@ -66,9 +68,10 @@ def measure(
 
     jobs = [(count, number) for number in range(launches) for count in ranks]
     visits = sum(len(grid.cases(count)) for count, _ in jobs) * Pace.VISITS
-    series = _Series(grid, start_fresh(folder), mpi, samples, cell_limit, visits, notify)
+    series = _Series(grid, start_fresh(folder), mpi, place, samples, cell_limit, visits, notify)
     seed = secrets.randbits(32) if seed is None else seed
     surroundings = environment.collect() | {"mpi": mpi, "seed": seed, "time_limit_seconds": time_limit}
+    surroundings |= {"place": place.name, "place_facts": place.describe()}
     deadline, startup = time.monotonic() + time_limit, _STARTUP
     for index, (count, number) in enumerate(jobs):
         began = time.monotonic()
@@ -77,7 +80,7 @@ def measure(
         startup = max(0.0, time.monotonic() - began - job["sampling_seconds"])
     library: str = series.jobs[0]["library"]
     surroundings |= {"library": library, "launches": series.jobs}
-    records = predict.predictions(raw.summarise(raw.read(series.file), library), profiles or {})
+    records = predict.predictions(raw.summarise(raw.read(series.file), library, place.name), profiles or {})
     raw.write_folder(folder, records, surroundings, profiles or {})
     return Measurement(records, surroundings, series.stories)
 
@@ -99,6 +102,7 @@ class _Series:
     grid: Grid
     file: Path
     mpi: str
+    place: Place
     samples: int
     cell_limit: float
     total: int
@@ -116,7 +120,7 @@ class _Series:
             with watching(steps, self.notify, self.done, self.total):
                 started = run_ranks(
                     ranks, self._program(pace, work), self.mpi, visits * pace.cell_limit,
-                    lambda: _where(pace.launch, last_line(steps).get("case")),
+                    lambda: _where(pace.launch, last_line(steps).get("case")), self.place,
                 )  # fmt: skip
             job: dict[str, Any] = json.loads((work / "job.json").read_text(encoding="utf-8"))
         self.stories += job.pop("stories")
@@ -141,12 +145,14 @@ def _where(number: int, case: str | None) -> str:
     return f"launch {number + 1}, {f'measuring {case}' if case else 'before its first sample'}"
 
 
-def run_ranks(ranks: int, program: Sequence[str], mpi: str, limit: float, where: Callable[[], str]) -> launch.Launch:
+def run_ranks(
+    ranks: int, program: Sequence[str], mpi: str, limit: float, where: Callable[[], str], place: Place = LOCAL
+) -> launch.Launch:
     """Run a program on ranks to its end; raises Failure with a story if that is no good one or does not come.
 
-    ``limit``: seconds that it may take, beside its start. ``where`` says how far it came.
+    ``limit``: seconds that it may take, beside its start. ``where`` says how far it came. ``place``: where they run.
     """
-    started = launch.command(ranks, program, mpi)
+    started = place.command(ranks, program, mpi)
     ended = launch.capture(started, timeout=_GRACE + limit)
     if ended.code == 0:
         return started

@@ -17,7 +17,7 @@ from experiments.cluster.holder import Holder
 from experiments.cluster.shape import Shape, host
 from experiments.errors import UsageFault
 
-__all__ = ["Cluster", "Hostfile", "Local", "On", "Place", "Slurm", "parse"]
+__all__ = ["LOCAL", "Cluster", "Hostfile", "Local", "On", "Place", "Slurm", "parse"]
 
 On = Annotated[str, typer.Option("--on", help="Where ranks run: local, cluster, hostfile:FILE or slurm.")]
 """The option by which commands take a place, for ``parse``; its default is ``"local"``."""
@@ -57,8 +57,8 @@ class Local:
     name = "local"
 
     def describe(self) -> dict[str, Any]:
-        """Only its name."""
-        return {"place": self.name}
+        """Nothing beside its name."""
+        return {}
 
     def hosts(self) -> None:
         """There is one machine."""
@@ -67,6 +67,10 @@ class Local:
     def command(self, ranks: int, program: Sequence[str], mpi: str) -> launch.Launch:
         """``launch.command``."""
         return launch.command(ranks, program, mpi)
+
+
+LOCAL = Local()
+"""All that takes a place runs here unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Cluster:
 
     def describe(self) -> dict[str, Any]:
         """The shape of the cluster: hosts, rate (bytes/s), delay (s), topology, shaping."""
-        return {"place": self.name} | self.shape.describe()
+        return self.shape.describe()
 
     def hosts(self) -> int:
         """How many hosts it has."""
@@ -123,7 +127,7 @@ class Hostfile:
 
     def describe(self) -> dict[str, Any]:
         """How many hosts there are; their names are nobody's business."""
-        return {"place": self.name, "hosts": self.hosts()}
+        return {"hosts": self.hosts()}
 
     def hosts(self) -> int:
         """How many lines name a host."""
@@ -152,7 +156,7 @@ class Slurm:
 
     def describe(self) -> dict[str, Any]:
         """How many nodes there are."""
-        return {"place": self.name, "hosts": self.nodes}
+        return {"hosts": self.nodes}
 
     def hosts(self) -> int:
         """How many nodes the allocation has."""
@@ -170,7 +174,7 @@ def parse(text: str) -> Place:
     """The place that ``--on`` names; UsageFault where there is none such, or it is not ready."""
     kind, _, rest = text.partition(":")
     if text == "local":
-        return Local()
+        return LOCAL
     if text == "cluster":
         return _cluster()
     if kind == "hostfile" and rest:
