@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +23,10 @@ from experiments import parquet
 from experiments.records import NATIVE, SAMPLES_SCHEMA, Record, bandwidths, document
 from experiments.statistics import median, median_ratio
 
-__all__ = ["read", "summarise", "write_folder"]
+__all__ = ["EXECUTOR", "read", "summarise", "write_folder"]
 
 EXECUTOR = "interpreted"
+"""What moves the messages of our own algorithms."""
 
 
 class _Key(NamedTuple):
@@ -97,11 +99,18 @@ def summarise(lines: Iterable[Mapping[str, Any]], library: str, place: str = "lo
 
 
 def write_folder(
-    folder: Path, records: Sequence[Record], environment: Mapping[str, Any], profiles: Mapping[int, Profile]
+    folder: Path,
+    records: Sequence[Record],
+    environment: Mapping[str, Any],
+    profiles: Mapping[int, Profile],
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write all but ``samples.jsonl``, which is there already, into a folder that exists."""
+    """Write all but ``samples.jsonl``, which is there already, into a folder that exists.
+
+    ``more``: further objects of ``results.json``, beside records and environment.
+    """
     known = {**environment, "samples_schema": SAMPLES_SCHEMA}
-    _write_json(folder / "results.json", document(records, known))
+    _write_json(folder / "results.json", {**document(records, known), **more})
     _write_json(folder / "environment.json", known)
     parquet.write_records(folder / "results.parquet", records)
     if (folder / "samples.jsonl").is_file():
