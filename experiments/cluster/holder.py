@@ -26,9 +26,9 @@ _PATIENCE = 30.0  # seconds that the namespaces may take to come up, or to go
 _READY = "ready"
 _TRIAL = """
 mount -t tmpfs ciranda /run
-ip link add a type veth peer name b
+ip link add trial0 type veth peer name trial1
 ip netns add host0
-tc qdisc add dev a root tbf rate 1mbit burst 10000 limit 100000
+tc qdisc add dev trial0 root tbf rate 1mbit burst 10000 limit 100000
 """
 # Who made the cluster is told to go on by a line, so that nothing is left where it ended before it wrote the state.
 _KEEP = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec sleep infinity\n"
