@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.units import parse_rate, parse_seconds
+from experiments.errors import Failure
+from experiments.units import format_rate, parse_rate, parse_seconds
+
+if TYPE_CHECKING:
+    from experiments.cluster.check import Finding
 
 __all__ = ["app"]
 
@@ -24,7 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")
 @app.command("up")
 def up(
     hosts: Annotated[int, typer.Option(help="How many hosts.")] = 8,
-    rate: Annotated[str, typer.Option(help="Of each link, each way, such as 100Mbit/s.")] = "100Mbit/s",
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            help="Of each link, each way, such as 100Mbit/s; by default what this machine carries.", show_default=False
+        ),
+    ] = None,
     delay: Annotated[str, typer.Option(help="That each message takes longer, such as 1ms; needs netem.")] = "0s",
     topology: Annotated[str, typer.Option(help="star, ring or two-racks.")] = "star",
     oversubscription: Annotated[float, typer.Option(help="Of the link between two racks.")] = 4.0,
@@ -32,13 +42,23 @@ def up(
 ) -> None:
     """Bring the cluster up; it stays until `ciranda cluster down`.
 
+    Without --rate the highest of 10, 25, 50, 100 ... Mbit/s is taken at which all hosts can stream at once and leave
+    half of the cores to the ranks; with it, a rate that this machine does not carry is warned about.
+
     Example: ciranda cluster up --hosts 8 --rate 100Mbit/s
     """
-    from experiments.cluster import lifetime
+    from experiments.cluster import lifetime, rates
     from experiments.cluster.shape import Shape
 
-    place = lifetime.up(Shape(hosts, parse_rate(rate), parse_seconds(delay), topology, oversubscription))
-    typer.echo(json.dumps(place.describe()) if as_json else f"up: {place.shape}")
+    asked = None if rate is None else parse_rate(rate)
+    shape = Shape(hosts, asked or rates.LADDER[0], parse_seconds(delay), topology, oversubscription)
+    if lifetime.current() is None and asked is None:
+        shape = rates.choose(shape)
+    place = lifetime.up(shape)
+    found = None if asked is None else rates.carried(place)
+    if found and (fault := rates.warning(shape, found)):
+        typer.echo(f"ciranda: {fault}", err=True)
+    typer.echo(json.dumps(place.describe()) if as_json else f"up: {shape}")
 
 
 @app.command("run", context_settings={"allow_interspersed_args": False})
@@ -86,6 +106,31 @@ def status(as_json: AsJson = False) -> None:
         typer.echo(f"up: {place.shape}" if place else "no cluster is up")
 
 
+@app.command("check")
+def check(as_json: AsJson = False) -> None:
+    """Measure with plain sockets what the links carry: one way, both ways, and all hosts at once.
+
+    Every stream must get 93 % of its nominal rate. Exit code 1: one did not.
+
+    Example: ciranda cluster check
+    """
+    from experiments import places
+    from experiments.cluster import check as checks
+
+    place = places.parse("cluster")
+    assert isinstance(place, places.Cluster)
+    found = checks.check(place)
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in found]))
+    else:
+        _show(found, str(place.shape))
+    if failed := [finding.what for finding in found if not finding.holds]:
+        raise Failure(
+            f"the emulation is not honest ({'; '.join(failed)}): the cores do not carry it. Stop what else runs on "
+            "this machine, or bring up a cluster of a lower rate or with fewer hosts"
+        )
+
+
 @app.command("down")
 def down() -> None:
     """Take the cluster down, with all that runs on it.
@@ -95,3 +140,17 @@ def down() -> None:
     from experiments.cluster import lifetime
 
     typer.echo(lifetime.down())
+
+
+def _show(found: Sequence[Finding], title: str) -> None:
+    from experiments import tables
+
+    columns = ["streams", "at once", "nominal", "lowest", "mean", "CPU", "repeats", "holds"]
+    rows = [
+        [
+            finding.what, str(finding.streams), format_rate(finding.nominal, bits=True), f"{finding.lowest:.1%}",
+            f"{finding.mean:.1%}", f"{finding.cpu:.0%}", str(finding.repeats), "yes" if finding.holds else "NO",
+        ]
+        for finding in found
+    ]  # fmt: skip
+    tables.show(title, columns, rows)

@@ -1,0 +1,80 @@
+"""Which rate can this machine's cores carry honestly, for every host at once?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from experiments.cluster import check, lifetime
+from experiments.cluster.shape import Shape
+from experiments.errors import Failure
+from experiments.places import Cluster
+from experiments.units import format_rate
+
+__all__ = ["LADDER", "carried", "choose", "warning"]
+
+LADDER = tuple(megabits * 125e3 for megabits in (10, 25, 50, 100, 200, 400, 800, 1600, 3200))
+"""Rates to choose from, in bytes/s."""
+
+MOST_CPU = 0.5
+"""The part of the cores that the network may take; the rest is for the ranks."""
+
+_SECONDS = 0.4  # of a trial
+_FIRST = 3  # where on the ladder the search begins
+
+
+def choose(shape: Shape) -> Shape:
+    """``shape`` with a rate of the ladder at which all hosts stream at once and half of the cores are left.
+
+    It is the highest such rate as far as that can be told in two to four trials of about a second. Raises Failure
+    where not even the lowest rate is carried.
+    """
+    first = _tried(shape, _FIRST)
+    if _good(first):
+        higher = range(_promising(_FIRST, first.cpu), _FIRST, -1)
+        step = next((step for step in higher if _good(_tried(shape, step))), _FIRST)
+    else:
+        lower = range(_FIRST - 1, -1, -1)
+        step = next((step for step in lower if _good(_tried(shape, step))), -1)
+    if step < 0:
+        raise Failure(
+            f"this machine carries no cluster of {shape.hosts} hosts, not even at "
+            f"{format_rate(LADDER[0], bits=True)}: is it busy? Fewer hosts may do"
+        )
+    return replace(shape, rate=LADDER[step])
+
+
+def _tried(shape: Shape, step: int) -> check.Finding:
+    with lifetime.raised(replace(shape, rate=LADDER[step])) as place:
+        return carried(place)
+
+
+def _good(found: check.Finding) -> bool:
+    return found.holds and found.cpu <= MOST_CPU
+
+
+def carried(place: Cluster) -> check.Finding:
+    """All hosts stream to the next one at once."""
+    with check.stations(place) as ready:
+        return check.all_at_once(ready, place.shape, _SECONDS)
+
+
+def warning(shape: Shape, found: check.Finding) -> str | None:
+    """What is wrong with the rate of ``shape``, for the person who asked for it; None where nothing is."""
+    rate = format_rate(shape.rate, bits=True)
+    if not found.holds:
+        return (
+            f"this machine does not carry {shape.hosts} hosts at {rate}: with all of them streaming, one gets "
+            f"{found.lowest:.0%} of it; ask for less, or leave --rate away"
+        )
+    if found.cpu > MOST_CPU:
+        return (
+            f"{shape.hosts} hosts at {rate} take {found.cpu:.0%} of the cores, and ranks need some too; timings will "
+            f"tell more of the cores than of the network. Ask for less, or leave --rate away"
+        )
+    return None
+
+
+def _promising(step: int, cpu: float) -> int:
+    """The highest step at which the cores may suffice, if their work grows as the rate does."""
+    room = MOST_CPU / max(cpu, 0.01)
+    return max((place for place, rate in enumerate(LADDER) if rate <= LADDER[step] * room), default=-1)
