@@ -62,8 +62,12 @@ def _zero(x: int, gap: float, other_x: int, other_gap: float) -> float:
 def _rows(series: Sequence[Record], over: str, fixed: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     readings: dict[str, Callable[[Record], float]] = {"measured": seconds}
     readings |= {model: partial(predicted, model=model) for model in MODELS}
+    known: list[list[Record]] = []  # of two ranks a half is one, and one server is one server
     for servers in ("1", "2", HALF, _ALL):
         mine = [record for record in series if _is(record, servers)]
+        if mine in known:
+            continue
+        known.append(mine)
         for rival in RIVALS:
             others = [r for r in series if not r.algorithm.startswith(_PREFIX) and rival in ("best", r.algorithm)]
             found = {name: points(_least(mine, over, read), _least(others, over, read))

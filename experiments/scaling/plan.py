@@ -1,15 +1,15 @@
 """How many samples each cell gets within the time limit, and in which launch.
 
-Cells differ in cost by six orders of magnitude. A cell whose call takes c seconds gets about √(s/c) samples, the least
-sum of relative variances that a given time can buy where all cells vary alike (Neyman's allocation with costs;
-Cochran, Sampling Techniques, 3rd ed. 1977, section 5.5), with one s for all that fills the time. Where that is less
-than one, the cell is measured in what time is left, cheapest first, or not at all.
+Cells differ in cost by six orders of magnitude. First each gets one sample, cheapest first, as far as a part of the
+time goes. Then a cell whose call takes c seconds gets about √(s/c) samples, the least sum of relative variances that a
+given time can buy where all cells vary alike (Neyman's allocation with costs; Cochran, Sampling Techniques, 3rd ed.
+1977, section 5.5), with one s for all that fills the time. Cells for which no time is left are not measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.scaling.cells import Cell
@@ -24,6 +24,7 @@ _PREPARED = 1 + WARMUPS  # calls before the samples of a cell that is not slow: 
 _EACH = 3e-4  # seconds beside the call: lining up, looking at the clock, writing the sample down
 _VISIT = 2e-3  # seconds of a visit beside its calls: filling buffers, checking, gathering
 _CHECKED = 1e-9  # seconds per byte of filling and checking a vector
+_COVERAGE = 0.6  # part of the time that may go to one sample of each cell
 _STEPS = 60  # halvings of the interval in which s is sought
 
 
@@ -74,32 +75,37 @@ class Planner:
 
     def _wanted(self, budget: float, left: int) -> dict[Cell, int]:
         """Samples still to be taken of each cell over all launches that are left."""
+        covered = self._cheapest(self.expected, _COVERAGE * budget)
+
+        def counts(level: float) -> dict[Cell, int]:
+            return {
+                cell: min(self.most * left, max(cell in covered, self._fair(cell, level) - self.taken.get(cell, 0)))
+                for cell in self.expected
+            }
+
         low, high = 0.0, max(self.expected.values()) * (self.most * self.launches + 1) ** 2
-        if self._spent(self._counts(high, left), left) > budget:
-            for _ in range(_STEPS):
-                middle = (low + high) / 2
-                fits = self._spent(self._counts(middle, left), left) <= budget
-                low, high = (middle, high) if fits else (low, middle)
-        else:
-            low = high
-        counts = self._counts(low, left)
-        return self._filled(counts, budget - self._spent(counts, left))
+        if self._spent(counts(high), left) <= budget:
+            return counts(high)
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            fits = self._spent(counts(middle), left) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        found = counts(low)
+        rest = self._cheapest([cell for cell in found if not found[cell]], budget - self._spent(found, left))
+        return found | dict.fromkeys(rest, 1)
 
-    def _counts(self, level: float, left: int) -> dict[Cell, int]:
-        return {
-            cell: min(self.most * left, max(0, math.isqrt(int(level / seconds)) - self.taken.get(cell, 0)))
-            for cell, seconds in self.expected.items()
-        }
+    def _fair(self, cell: Cell, level: float) -> int:
+        return math.isqrt(int(level / self.expected[cell]))
 
-    def _filled(self, counts: dict[Cell, int], rest: float) -> dict[Cell, int]:
-        """One sample each, cheapest first, for the cells that have none, as far as ``rest`` seconds go."""
-        empty = [cell for cell, count in counts.items() if not count and not self.taken.get(cell)]
-        for cell in sorted(empty, key=self._single):
-            rest -= self._single(cell)
-            if rest < 0:
+    def _cheapest(self, cells: Iterable[Cell], budget: float) -> set[Cell]:
+        """As many of the cells without a sample as can have one within ``budget`` seconds, cheapest first."""
+        found: set[Cell] = set()
+        for cell in sorted((cell for cell in cells if not self.taken.get(cell)), key=self._single):
+            budget -= self._single(cell)
+            if budget < 0:
                 break
-            counts[cell] = 1
-        return counts
+            found.add(cell)
+        return found
 
     def _spent(self, counts: Mapping[Cell, int], left: int) -> float:
         return sum(
