@@ -51,7 +51,7 @@ def test_local_ranks_from_end_to_end(tmp_path: Path, profile: str, capsys: pytes
     out, folder = tmp_path / "out.json", tmp_path / "results"
     options = ["-n", "2,4", "--sizes", "8,64KiB", "--on", "local", "--profile", profile, "--launches", "2"]
     wanted = ["ring", "parameter_server:servers=p/2", "hierarchical"]
-    code = cli.run([*SCALING, *wanted, *options, "--time-limit", "20s", "--json", str(out), "--output", str(folder)])
+    code = cli.run([*SCALING, *wanted, *options, "--time-limit", "100s", "--json", str(out), "--output", str(folder)])
     shown = capsys.readouterr()
     assert code == 0, shown.err
     records, environment = read_document(json.loads(out.read_text()))
@@ -88,7 +88,7 @@ def test_without_time_the_dear_cells_are_told_and_not_dropped(
 ) -> None:
     slow = tmp_path / "slow.json"
     Profile(1e-6, 1e-3, 1e-10, ranks=2).save(slow)  # a thousand seconds for 1 MiB, it says
-    options = ["-n", "2", "--sizes", "8,1MiB", "--on", "local", "--profile", str(slow), "--time-limit", "10s"]
+    options = ["-n", "2", "--sizes", "8,1MiB", "--on", "local", "--profile", str(slow), "--time-limit", "40s"]
     assert cli.run([*SCALING, "ring", *options, "--launches", "1", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     left_out = {(row["algorithm"], row["nbytes"]) for row in content["scaling"]["not_measured"]}
@@ -105,7 +105,7 @@ def test_a_cluster_of_its_own(tmp_path: Path, profile: str, capsys: pytest.Captu
         ground = grounds.fitting((2, 4), place)
     assert ground == (2,)
     out = tmp_path / "out.json"
-    options = ["-n", "2,3", "--sizes", "8,256KiB", "--launches", "1", "--time-limit", "15s", "--profile", profile]
+    options = ["-n", "2,3", "--sizes", "8,256KiB", "--launches", "1", "--time-limit", "90s", "--profile", profile]
     assert cli.run([*SCALING, "ring", *options, "--json", str(out)]) == 0, capsys.readouterr().err
     records, environment = read_document(json.loads(out.read_text()))
     _check(records)
