@@ -1,0 +1,80 @@
+"""Messages of one size: single ones, exchanges, and trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.probing.sampling import Item
+from experiments.probing.sizes import MESSAGE_SIZES, Budget
+from experiments.probing.team import Team
+from experiments.traffic import Exchange, PingPong, Stream, partner
+
+__all__ = ["exchange", "ping_pong", "sizing", "train", "wagons"]
+
+_SAMPLE = 2e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
+
+
+def sizing(team: Team, limit: float) -> Budget:
+    """Which sizes ``limit`` seconds allow: one ping-pong of each, up to the one that takes too long."""
+    sizes: list[int] = []
+    seconds: list[float] = []
+    for size in MESSAGE_SIZES:
+        call = team.runner(PingPong(2), np.ones(2 * size, np.uint8))
+        call()
+        sizes.append(size)
+        seconds.append(_agreed_seconds(team, call) / 2)
+        if size >= MESSAGE_SIZES[9] and 1.5 * seconds[-1] > Budget.longest(limit):
+            break  # the next is at least that much longer
+    return Budget(limit, tuple(sizes), tuple(seconds))
+
+
+def ping_pong(team: Team, size: int, estimate: float) -> Item:
+    """Seconds of one message one way."""
+    count = 2 * _many(_SAMPLE / 2 / estimate, 1, 10)
+    return _timing(team, team.runner(PingPong(count), np.ones(2 * size, np.uint8)), count)
+
+
+def exchange(team: Team, size: int, estimate: float) -> Item:
+    """Seconds of one round in which both send."""
+    count = _many(_SAMPLE / estimate, 2 if estimate < 20e-3 else 1, 20)
+    return _timing(team, team.runner(Exchange(count), np.ones(2 * size, np.uint8)), count)
+
+
+def train(team: Team, size: int, estimate: float) -> Item:
+    """Seconds of a train there and one back, each of ``wagons(estimate)`` messages, over twice that number."""
+    count = wagons(estimate)
+    return _timing(team, team.runner(Stream(count), np.ones(2 * size, np.uint8)), 2 * count)
+
+
+def wagons(estimate: float) -> int:
+    """How many messages a train has whose messages take about ``estimate`` seconds each."""
+    return _many(40e-3 / estimate, 4, 24)
+
+
+def _timing(team: Team, call: Callable[[], None], count: int) -> Item:
+    takes_part = partner(team.comm.rank, team.comm.size) is not None
+
+    def take() -> float | None:
+        team.line_up()
+        start = time.perf_counter_ns()
+        call()
+        seconds = (time.perf_counter_ns() - start) * 1e-9 / count
+        return seconds if takes_part else None
+
+    return Item(take)
+
+
+def _agreed_seconds(team: Team, call: Callable[[], None]) -> float:
+    team.line_up()
+    start = time.perf_counter()
+    call()
+    seconds = np.array([time.perf_counter() - start])
+    team.comm.Bcast(seconds)
+    return max(float(seconds[0]), 1e-9)
+
+
+def _many(number: float, least: int, most: int) -> int:
+    return int(min(max(number, least), most))

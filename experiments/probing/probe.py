@@ -1,0 +1,171 @@
+"""The order of a calibration: what sizes fit, who is eager, every pair, and then passes over everything else."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from collectives.profile import SPINS, YIELDS
+from experiments.job import Job
+from experiments.probing import messages, pairs, processor
+from experiments.probing.arrivals import eager_limit
+from experiments.probing.sampling import Item, gathered, visit
+from experiments.probing.sizes import DTYPES, REDUCTION_SIZES, Budget, crowds
+from experiments.probing.team import Team, by_host, napping
+
+__all__ = ["CALLS", "Probe"]
+
+CALLS = "the interpreted executor (persistent mpi4py requests)"
+
+_PASSES, _FEWEST_PASSES = 6, 2
+_PAIRS, _COMPANY = 0.1, 0.05  # parts of the time limit
+_MOST_IN_COMPANY = 32  # ranks
+_YIELD = "OMPI_MCA_mpi_yield_when_idle"
+_OWN_WAITING = "CIRANDA_WAITING"
+_TOGETHER = (1 << 14, 1 << 18, 1 << 22)  # bytes of the vectors that all ranks add at once, for gamma
+
+
+@dataclass(slots=True)
+class _Crowd:
+    """The measurements that a number of ranks makes together. ``team`` is None on the ranks that nap meanwhile."""
+
+    ranks: int
+    team: Team | None
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    items: dict[str, list[Item]] = field(default_factory=dict[str, list[Item]])
+    wagons: list[int] = field(default_factory=list[int])
+
+    def everything(self) -> list[Item]:
+        """All items, in an order that is the same on all ranks."""
+        return [item for group in self.items.values() for item in group]
+
+
+@dataclass(slots=True)
+class Probe:
+    """Takes all samples within about ``time_limit`` seconds; collective over ``job.comm``."""
+
+    job: Job
+    time_limit: float
+
+    def all(self) -> dict[str, Any]:
+        """Everything that was measured, in seconds and bytes, as JSON has it; complete on rank 0.
+
+        ``crowds``: by number of ranks at work, for each pattern (``pingpong``, ``exchange``, ``stream``, ``effort``)
+        its sizes and a list of samples for each; ``wagons``: messages of each train. ``reduction`` (by the clock) and
+        ``reductions`` (CPU time, by dtype) likewise. ``eager``; ``pairs`` with ``small`` and ``large`` seconds of
+        ``typical`` bytes; ``company``; ``groups``; ``trunk``. ``cores`` and ``waiting`` of this rank's machine.
+        """
+        began = time.perf_counter()
+        everyone = Team.of(self.job.comm)
+        budget = messages.sizing(everyone, self.time_limit)
+        teams = self._teams(everyone)
+        eager = self._eager(teams, budget)
+        topology = _topology(everyone, budget, self.time_limit)
+        groups = [self._crowd(count, team, budget, eager) for count, team in teams.items()]
+        self._passes(groups, began)
+        return {
+            "calls": CALLS,
+            "crowds": {str(group.ranks): self._told(group) for group in groups},
+            "eager": eager,
+            "cores": self.job.cores,
+            "waiting": _waiting(self.job.library),
+            **topology,
+        }
+
+    def _teams(self, everyone: Team) -> dict[int, Team | None]:
+        comm = everyone.comm
+        hosts = by_host(comm)
+        turn = [hosts[:rank].count(host) for rank, host in enumerate(hosts)]  # which rank of its host each is
+        order = sorted(range(comm.size), key=lambda rank: (turn[rank], rank))
+        teams: dict[int, Team | None] = {}
+        for count in crowds(comm.size):
+            chosen = comm.rank in order[:count]
+            # Sorted by host, so that the partner, half the ranks further on, is on another host where there is one.
+            part = comm.Split(0 if chosen else MPI.UNDEFINED, hosts[comm.rank])
+            teams[count] = Team.of(MPI.Intracomm(part)) if chosen else None
+            napping(comm)
+        return teams
+
+    def _eager(self, teams: dict[int, Team | None], budget: Budget) -> int:
+        team, comm = teams[min(teams)], self.job.comm
+        found = np.array([-2 if team is None else eager_limit(team, budget)], np.int64)
+        napping(comm)
+        comm.Allreduce(MPI.IN_PLACE, found, MPI.MAX)
+        return int(found[0])
+
+    def _crowd(self, count: int, team: Team | None, budget: Budget, eager: int) -> _Crowd:
+        whole = count == self.job.comm.size
+        single = budget.single() if whole else budget.crowded()
+        trains = budget.trains() if whole else budget.crowded()
+        sizes = {"pingpong": single, "exchange": single, "stream": trains, "effort": processor.burst_sizes(eager)}
+        group = _Crowd(count, team, sizes, wagons=[messages.wagons(budget.one(size)) for size in trains])
+        if team is not None:
+            beta = budget.seconds[-1] / budget.sizes[-1]
+            group.items = {
+                "pingpong": [messages.ping_pong(team, size, budget.one(size)) for size in single],
+                "exchange": [messages.exchange(team, size, budget.one(size)) for size in single],
+                "stream": [messages.train(team, size, budget.one(size)) for size in trains],
+                "effort": [
+                    processor.effort(team, size, beta, eager=eager >= processor.DEPENDABLE) for size in sizes["effort"]
+                ],
+            }
+        if team is not None and whole:
+            group.items["reduction"] = [processor.reduction_together(team, size) for size in _TOGETHER]
+            group.items |= {dtype: [processor.reduction(team, size, dtype) for size in REDUCTION_SIZES]
+                            for dtype in DTYPES}  # fmt: skip
+        if whole:
+            group.sizes |= {"reduction": _TOGETHER} | dict.fromkeys(DTYPES, REDUCTION_SIZES)
+        napping(self.job.comm)
+        return group
+
+    def _passes(self, groups: list[_Crowd], began: float) -> None:
+        """Pass after pass until the time is up, at least two; a pass lets each crowd measure while the others nap."""
+        comm, last = self.job.comm, 0.0
+        count = sum(len(sizes) for group in groups for sizes in group.sizes.values())
+        share = max(0.0, self.time_limit - (time.perf_counter() - began)) / _PASSES / count
+        for done in range(10 * _PASSES):
+            start = time.perf_counter()
+            over = np.array([start - began + last > self.time_limit], np.uint8)
+            comm.Bcast(over)
+            if done >= _FEWEST_PASSES and over[0]:
+                break
+            for group in groups:
+                if group.team is not None:
+                    visit(group.team, group.everything(), share)
+                napping(comm)
+            last = time.perf_counter() - start
+
+    def _told(self, group: _Crowd) -> dict[str, Any]:
+        """The crowd's samples; only the ranks at work know them, and rank 0 always is."""
+        told: dict[str, Any] = {"sizes": {name: list(sizes) for name, sizes in group.sizes.items()},
+                                "wagons": group.wagons}  # fmt: skip
+        if group.team is not None:
+            samples = iter(gathered(group.team, group.everything()))
+            told["samples"] = {name: [next(samples) for _ in items] for name, items in group.items.items()}
+        napping(self.job.comm)
+        return told
+
+
+def _topology(team: Team, budget: Budget, limit: float) -> dict[str, Any]:
+    from experiments.topology_inference import grouping
+
+    size = team.comm.size
+    each = pairs.alone(team, budget, _PAIRS * limit)
+    beside = pairs.company(team, budget, _COMPANY * limit) if 2 < size <= _MOST_IN_COMPANY else []
+    found = {"pairs": pairs.chosen(size), "typical": budget.typical(), **each, "company": beside}
+    groups = np.array(grouping(size, found) if team.comm.rank == 0 else [0] * size, np.int64)
+    team.comm.Bcast(groups)
+    across = pairs.crossing(groups.tolist())
+    trunk = {"pairs": across, "rate": pairs.together(team, budget, across)} if across else None
+    return {"topology": found | {"groups": groups.tolist(), "trunk": trunk}}
+
+
+def _waiting(library: str) -> str:
+    """What a waiting rank does with its core: Open MPI spins unless it is told to yield; MPICH yields now and then."""
+    told = os.environ.get(_YIELD, "").lower() in ("1", "true", "yes") or os.environ.get(_OWN_WAITING) == "nap"
+    return SPINS if library.startswith("Open MPI") and not told else YIELDS

@@ -1,0 +1,85 @@
+"""Ranks that are measured together, while the others nap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from collectives.executors.interpreted import Interpreted
+from collectives.executors.plan import Scheduled, lower
+from experiments.job import Job
+
+__all__ = ["Team", "by_host", "napping"]
+
+_SHORTEST, _LONGEST = 2e-4, 5e-3  # seconds of a nap between two looks
+_SLOTH = 8  # a nap is as long as what was waited already, over this
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Ranks at work together. ``job`` knows their communicator and clock, and ``executor`` carries their messages.
+
+    All methods but ``plan`` are collective over them.
+    """
+
+    job: Job
+    executor: Interpreted
+
+    @classmethod
+    def of(cls, comm: MPI.Intracomm) -> Team:
+        """The ranks of ``comm``."""
+        return cls(Job.survey(comm), Interpreted(comm.Dup()))
+
+    @property
+    def comm(self) -> MPI.Intracomm:
+        """The communicator of the team."""
+        return self.job.comm
+
+    def line_up(self) -> None:
+        """Wait for all: where cores are short napping first, so that who is late has a core to catch up on."""
+        if self.job.oversubscribed:
+            napping(self.comm)
+        self.job.line_up()
+
+    def agreed(self, number: float, most: int) -> int:
+        """Rank 0's whole number between 1 and ``most``."""
+        agreed = np.array([np.clip(number, 1, most)]).astype(np.int64)
+        self.comm.Bcast(agreed)
+        return int(agreed[0])
+
+    def runner(self, pattern: Scheduled, buffer: NDArray[np.uint8]) -> Callable[[], None]:
+        """A call that carries out the rank's part of ``pattern``, a chunk of which is half of ``buffer``.
+
+        Even chunks are its first half, odd ones its second.
+        """
+        size, comm = buffer.size // 2, self.comm
+
+        def place(chunk: int) -> tuple[int, int, int]:
+            return 0, chunk % 2 * size, (chunk % 2 + 1) * size
+
+        plan = lower(pattern, comm.rank, comm.size, place)
+        return lambda: self.executor.run(plan, (buffer,))
+
+
+def napping(comm: MPI.Intracomm) -> None:
+    """A barrier in which a waiting rank leaves the core to others; it takes some milliseconds."""
+    request, began = comm.Ibarrier(), time.monotonic()
+    while not request.Test():
+        waited = time.monotonic() - began
+        time.sleep(min(_LONGEST, max(_SHORTEST, waited / _SLOTH)))
+
+
+def by_host(comm: MPI.Intracomm) -> list[int]:
+    """For each rank the number of its host, in the order in which hosts first appear; collective over ``comm``."""
+    width = MPI.MAX_PROCESSOR_NAME
+    mine = np.frombuffer(MPI.Get_processor_name().encode()[:width].ljust(width, b"\0"), np.uint8)
+    table = np.empty((comm.size, width), np.uint8)
+    comm.Allgather(mine, table)
+    names = [row.tobytes() for row in table]
+    seen = list(dict.fromkeys(names))
+    return [seen.index(name) for name in names]

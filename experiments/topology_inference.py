@@ -1,0 +1,138 @@
+"""Which ranks are near each other: groups (racks) inferred from what messages between pairs of ranks cost.
+
+Three measurements of a pair can tell that it crosses something: a small message alone (a longer way), a large one
+alone (a slower link), and a large one in the company of other pairs (a link that is shared). Each is a matrix of
+distances between ranks, which average-linkage clustering (SciPy) cuts into groups. That there is one group is the null
+hypothesis: it stands unless the cut is clearer than those of the same distances in random order, and the far pairs
+clearly slower than the near ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+__all__ = ["cut", "grouping", "same_groups", "silhouette"]
+
+Floats = NDArray[np.float64]
+
+_CLEARLY = 1.25  # times slower: the least that far pairs must be
+_SHUFFLES, _LEVEL = 200, 0.01
+_ENOUGH_RANKS = 6  # with fewer, so few cuts are possible that shuffling makes the same ones
+_FEWEST_RANKS = 4  # with fewer, one odd pair would make a group
+
+
+def grouping(ranks: int, measured: Mapping[str, Any]) -> list[int]:
+    """For each rank its group, numbered in the order of their first ranks; all 0 where pairs are alike.
+
+    ``measured``: ``pairs`` with a list of seconds for each under ``small`` and ``large``, and ``company`` as
+    ``(source, dest, seconds)``. A measurement that misses a pair says nothing. Fewer than 4 ranks are one group.
+    """
+    if ranks < _FEWEST_RANKS:
+        return [0] * ranks
+    best, clearest = [0] * ranks, 0.0
+    for matrix in _matrices(ranks, measured):
+        found = cut(matrix)
+        if max(found) and (clarity := silhouette(matrix, found)) > clearest:
+            best, clearest = found, clarity
+    return best
+
+
+def cut(seconds: Floats, *, seed: int = 0) -> list[int]:
+    """Groups from a symmetric matrix of seconds between ranks (what is on the diagonal does not matter).
+
+    All 0 unless the silhouette of the best cut is beyond that of 99 % of shuffled matrices, and far pairs take at
+    least a quarter longer than near ones in the median, with p < 0.01 by the Mann-Whitney test. Four or five ranks are
+    too few for such tests: there every far pair must take a quarter longer than any near one.
+    """
+    found, clarity = _best_cut(seconds)
+    if not max(found):
+        return found
+    random, above = np.random.default_rng(seed), np.triu_indices(len(seconds), 1)
+    upper, chance = seconds[above], list[float]()
+    for _ in range(_SHUFFLES):
+        shuffled = np.zeros_like(seconds)
+        shuffled[above] = random.permutation(upper)
+        chance.append(_best_cut(shuffled + shuffled.T)[1])
+    labels = np.array(found)
+    near = (labels[:, None] == labels[None, :])[above]
+    close, remote = upper[near], upper[~near]
+    if len(seconds) < _ENOUGH_RANKS:
+        return found if remote.min() >= _CLEARLY * close.max() else [0] * len(seconds)
+    clear = clarity > np.quantile(chance, 1 - _LEVEL)
+    apart = stats.mannwhitneyu(remote, close, alternative="greater").pvalue < _LEVEL
+    slower = np.median(remote) >= _CLEARLY * np.median(close)
+    return found if clear and apart and slower else [0] * len(seconds)
+
+
+def silhouette(seconds: Floats, labels: Sequence[int]) -> float:
+    """Mean silhouette (Rousseeuw 1987) of the ranks in the distances of ``seconds``: 1 clear groups, 0 none.
+
+    A rank that is alone in its group counts 0.
+    """
+    distances, groups = _distances(seconds), np.array(labels)
+    values = np.zeros(len(groups))
+    for rank, own in enumerate(groups):
+        mates = (groups == own) & (np.arange(len(groups)) != rank)
+        if not mates.any():
+            continue
+        within = distances[rank, mates].mean()
+        nearest = min(distances[rank, groups == other].mean() for other in set(labels) if other != own)
+        values[rank] = (nearest - within) / max(within, nearest, 1e-300)
+    return float(values.mean())
+
+
+def same_groups(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether two labellings of the same ranks part them alike, whatever the labels."""
+    pairs = set(zip(some, others, strict=True))
+    return len(pairs) == len(set(some)) == len(set(others))
+
+
+def _best_cut(seconds: Floats) -> tuple[list[int], float]:
+    """The cut with the greatest silhouette, among those into 2 groups and more, no group of one rank."""
+    size = len(seconds)
+    tree = hierarchy.linkage(squareform(_distances(seconds), checks=False), "average")
+    best, clarity = [0] * size, 0.0
+    for count in range(2, size // 2 + 1):
+        labels = _in_order(hierarchy.fcluster(tree, count, "maxclust").tolist())
+        if max(labels) == 0 or min(labels.count(label) for label in set(labels)) < 2:
+            continue
+        if (value := silhouette(seconds, labels)) > clarity:
+            best, clarity = labels, value
+    return best, clarity
+
+
+def _distances(seconds: Floats) -> Floats:
+    """Logarithms of how many times slower than the fastest pair."""
+    above = np.triu_indices(len(seconds), 1)
+    distances = np.log(np.maximum(seconds, seconds[above].min()) / seconds[above].min())
+    np.fill_diagonal(distances, 0.0)
+    return distances
+
+
+def _in_order(labels: Sequence[int]) -> list[int]:
+    names = {label: index for index, label in enumerate(dict.fromkeys(labels))}
+    return [names[label] for label in labels]
+
+
+def _matrices(ranks: int, measured: Mapping[str, Any]) -> list[Floats]:
+    """The measurements that know every pair, as symmetric matrices."""
+    tables = [
+        {tuple(pair): float(np.median(group)) for pair, group in zip(measured["pairs"], measured[name], strict=True)}
+        for name in ("small", "large")
+    ]
+    tables.append({(source, dest): seconds for source, dest, seconds in measured["company"]})
+    found: list[Floats] = []
+    for table in tables:
+        matrix = np.zeros((ranks, ranks))
+        for (low, high), seconds in table.items():
+            matrix[low, high] = matrix[high, low] = seconds
+        if (matrix[np.triu_indices(ranks, 1)] > 0).all():
+            found.append(matrix)
+    return found
