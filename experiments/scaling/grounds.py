@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from experiments import cluster, places
 from experiments.errors import UsageFault
 from experiments.machine import cores
+from experiments.units import format_rate
 
 __all__ = ["AUTO", "Ground", "chosen", "fitting"]
 
@@ -39,12 +40,30 @@ def chosen(on: str, ranks: Sequence[int]) -> Generator[Ground]:
         return
     missing = cluster.available()
     if missing is None:
-        with cluster.temporary(hosts=max(ranks)) as place:
-            yield Ground(place, "no cluster was up, so one was made for this run")
+        with _own(max(ranks)) as ground:
+            yield ground
         return
     crowded = f"; {max(ranks)} ranks share {cores()} cores, so times are mostly the scheduler's"
     note = f"no cluster can be made here ({missing}): measuring local ranks instead"
     yield Ground(places.Local(), f"no cluster can be made here: {missing}", (note + crowded * (max(ranks) > cores()),))
+
+
+@contextmanager
+def _own(hosts: int) -> Generator[Ground]:
+    """A cluster for this run, at the usual rate if this machine carries it for all hosts at once, else at less."""
+    from experiments.cluster import rates
+
+    reason = "no cluster was up, so one was made for this run"
+    with ExitStack() as made:
+        place = made.enter_context(cluster.temporary(hosts=hosts))
+        found = rates.carried(place)
+        warning = rates.warning(place.shape, found)
+        if not found.holds:
+            made.close()
+            shape = rates.choose(place.shape)
+            place = made.enter_context(cluster.temporary(hosts=hosts, rate=shape.rate))
+            reason += f", at {format_rate(shape.rate, bits=True)}, for these cores carry no more"
+        yield Ground(place, reason, (warning,) if warning else ())
 
 
 def fitting(ranks: Sequence[int], place: places.Place) -> tuple[int, ...]:

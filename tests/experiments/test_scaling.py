@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,10 @@ import pytest
 
 from collectives.profile import Profile
 from experiments import cli, cluster, places
+from experiments.cluster import rates
+from experiments.cluster.check import Finding
+from experiments.cluster.holder import Holder
+from experiments.cluster.shape import Shape
 from experiments.differences import UNEXPLAINED
 from experiments.errors import UsageFault
 from experiments.records import Record, read_document
@@ -140,23 +145,36 @@ def test_a_cluster_that_is_up_is_taken_with_the_ranks_that_it_has(monkeypatch: p
             grounds.fitting((8, 16), ground.place)
 
 
-def test_a_cluster_of_its_own_is_gone_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+@pytest.mark.parametrize(("share", "built"), [(0.96, [12.5e6]), (0.5, [12.5e6, 6.25e6])])
+def test_a_cluster_of_its_own_is_as_fast_as_the_cores_carry_and_gone_after_a_fault(
+    monkeypatch: pytest.MonkeyPatch, share: float, built: list[float]
+) -> None:
+    up: list[float] = []
+    down: list[float] = []
 
     @contextmanager
-    def temporary(hosts: int) -> Generator[places.Place]:
-        seen.append(f"up {hosts}")
+    def temporary(hosts: int, rate: float = 12.5e6) -> Generator[places.Cluster]:
+        up.append(rate)
         try:
-            yield places.Local()
+            yield places.Cluster(Shape(hosts, rate), Holder(1, 1, 1, 1))
         finally:
-            seen.append("down")
+            down.append(rate)
 
     monkeypatch.setattr(cluster, "current", lambda: None)
     monkeypatch.setattr(cluster, "available", lambda: None)
     monkeypatch.setattr(cluster, "temporary", temporary)
-    with pytest.raises(KeyboardInterrupt), grounds.chosen("auto", [2, 3]):
-        raise KeyboardInterrupt
-    assert seen == ["up 3", "down"]
+    monkeypatch.setattr(rates, "carried", lambda place: Finding("streams", 3, place.shape.rate, share, share, 0.2))
+    monkeypatch.setattr(rates, "choose", lambda shape: replace(shape, rate=6.25e6))
+
+    def measure() -> None:
+        with grounds.chosen("auto", [2, 3]) as ground:
+            assert ground.place.hosts() == 3
+            assert ("50Mbit/s" in ground.reason) == bool(ground.notes) == (len(built) > 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure()
+    assert up == down == built
 
 
 @pytest.mark.parametrize(
