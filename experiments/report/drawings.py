@@ -34,7 +34,7 @@ def drawings(results: Results, language: str) -> Sequence[Drawing]:
     ranks = min(results.ranks, key=lambda count: abs(count - _RANKS))
     sizes = landmarks(results.sizes)
     nbytes = sizes[len(sizes) // 2]
-    network = networks.from_profile(results.profiles.get(ranks) or Profile.default(), ranks)
+    network = networks.from_profile(results.profile(ranks) or Profile.default(), ranks)
     algorithms = {algorithm for cell in ours(results.cells) if (algorithm := algorithm_of(cell, ranks)) is not None}
     found: list[Drawing] = []
     for algorithm in sorted(algorithms, key=lambda each: (each.name != "ring", each.label)):  # the best known one first

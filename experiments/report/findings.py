@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from collectives import catalogue
 from collectives.catalogue import Algorithm
-from experiments.report.results import Cell
+from experiments.report.results import MODELS, Cell, Model
+from experiments.scaling.judgement import NEAR
 
 __all__ = ["Accuracy", "Contest", "accuracy", "algorithm_of", "contests", "landmarks", "ours"]
 
@@ -21,7 +22,7 @@ class Contest:
 
     ``winner`` is the fastest as measured, ``tied`` are those of its ``rivals`` whose
     95 % interval reaches into the winner's.
-    ``foreseen`` are those that theory ranks first, more than one where the closed forms are equal.
+    ``picks`` are those that a model ranks first, more than one where its times are equal, none where it has none.
     """
 
     ranks: int
@@ -30,18 +31,17 @@ class Contest:
     winner: Cell
     tied: tuple[Cell, ...]
     rivals: int
-    foreseen: tuple[Cell, ...]
+    picks: Mapping[Model, tuple[Cell, ...]]
 
-    @property
-    def regret(self) -> float | None:
-        """What trusting theory costs: the foreseen algorithm's time over the winner's (their median; 1 is nothing)."""
-        return median(cell.seconds for cell in self.foreseen) / self.winner.seconds if self.foreseen else None
+    def regret(self, model: Model) -> float | None:
+        """What trusting ``model`` costs: its pick's time over the winner's (the median of several; 1 is nothing)."""
+        chosen = self.picks[model]
+        return median(cell.seconds for cell in chosen) / self.winner.seconds if chosen else None
 
-    @property
-    def agreed(self) -> bool:
-        """Whether theory foresaw the winner, or one that cannot be told from it."""
-        best = {self.winner.algorithm, *(cell.algorithm for cell in self.tied)}
-        return any(cell.algorithm in best for cell in self.foreseen)
+    def right(self, model: Model) -> bool | None:
+        """Whether the pick is the winner or takes at most 5 % longer; None where the model picks nothing."""
+        regret = self.regret(model)
+        return None if regret is None else regret <= 1 + NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,17 @@ def _contest(place: Sequence[Cell]) -> Contest:
     field = ours(place)
     winner = min(field, key=lambda cell: cell.seconds)
     tied = tuple(cell for cell in field if cell is not winner and cell.low <= winner.high)
-    least = min((cell.theory for cell in field if cell.theory is not None), default=0.0)
-    foreseen = tuple(cell for cell in field if cell.theory is not None and cell.theory <= least * (1 + _EQUAL))
     crowded = any(cell.oversubscribed for cell in field)
-    return Contest(winner.ranks, winner.nbytes, crowded, winner, tied, len(field) - 1, foreseen)
+    picks: dict[Model, tuple[Cell, ...]] = {model: _first(field, model) for model in MODELS}
+    return Contest(winner.ranks, winner.nbytes, crowded, winner, tied, len(field) - 1, picks)
+
+
+def _first(field: Sequence[Cell], model: Model) -> tuple[Cell, ...]:
+    """Those that ``model`` puts first, as far as it can tell them apart."""
+    least = min((seconds for cell in field if (seconds := cell.predicted(model)) is not None), default=0.0)
+    return tuple(
+        cell for cell in field if (seconds := cell.predicted(model)) is not None and seconds <= least * (1 + _EQUAL)
+    )
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -1,7 +1,8 @@
-"""The report's measurements: calibrate each rank count, then measure every algorithm beside the library's own."""
+"""The report's measurements: how collectives scale where the network is the slow part, and this machine itself."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +16,18 @@ from experiments import calibrate, launches
 from experiments.environment import load_average
 from experiments.grid import Grid
 from experiments.samples import write_folder
+from experiments.scaling import grounds
+from experiments.scaling.cells import MORE_SIZES, SIZES
+from experiments.scaling.run import Request, run
 
-__all__ = ["FULL", "QUICK", "USUAL", "Extent", "measure"]
+__all__ = ["FULL", "LOCAL", "LOCAL_RANKS", "QUICK", "USUAL", "Extent", "Scale", "measure", "scale"]
 
 _KIBI, _MEBI = 2**10, 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is measured: vector sizes in bytes, launches of mpirun, most samples of a cell in a launch.
+    """How much is measured on local ranks: vector sizes in bytes, launches of mpirun, most samples of a cell in one.
 
     ``time_limit`` (seconds) is for all launches, ``calibration`` for each rank count.
     """
@@ -35,19 +39,63 @@ class Extent:
     calibration: float
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured of scaling; ``time_limit`` (seconds) holds the ``calibration`` too.
+
+    ``local``: what is measured on this machine itself beside it, where scaling had an emulated cluster.
+    """
+
+    sizes: tuple[int, ...]
+    launches: int
+    time_limit: float
+    calibration: float
+    local: Extent
+
+
+LOCAL_RANKS = (2, 4)
+"""Rank counts of the part on this machine itself, where a cluster was the main part."""
+
 QUICK = Extent((8, 4 * _KIBI, 256 * _KIBI, 2 * _MEBI), launches=1, samples=12, time_limit=10.0, calibration=3.0)
-USUAL = Extent(
-    (8, 128, 2 * _KIBI, 16 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI),
-    launches=3,
-    samples=40,
-    time_limit=100.0,
-    calibration=8.0,
+LOCAL = Extent(
+    (8, 2 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI), launches=2, samples=30, time_limit=24.0, calibration=5.0
 )
-FULL = Extent(tuple(8 * 2**power for power in range(22)), launches=5, samples=60, time_limit=540.0, calibration=15.0)
+MORE_LOCAL = Extent(MORE_SIZES, launches=5, samples=60, time_limit=240.0, calibration=15.0)
+USUAL = Scale(SIZES, launches=3, time_limit=150.0, calibration=15.0, local=LOCAL)
+FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, local=MORE_LOCAL)
+
+
+def scale(folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str) -> Sequence[str]:
+    """Measure scaling into ``folder``, on the place ``on``; returns a story for each wrong result.
+
+    Where that place is an emulated cluster, this machine itself is measured into ``folder/local``. Cost: about
+    the two time limits. Raises UsageFault for a place that is not ready, and Failure when a launch dies.
+    """
+    stories: list[str] = []
+    with grounds.chosen(on, ranks) as ground:
+        for note in ground.notes:
+            print(f"ciranda: {note}", file=sys.stderr)
+        kept = grounds.fitting(ranks, ground.place)
+        request = Request(
+            (), kept, extent.sizes, launches=extent.launches, time_limit=extent.time_limit,
+            calibration=extent.calibration, mpi=mpi,
+        )  # fmt: skip
+        with _steps() as step:
+            measuring = step(f"scaling on {ground.place.name}", 1)
+            found = run(
+                request, folder, ground.place, reason=ground.reason,
+                notify=lambda now: measuring(now.done / now.total, f"measuring {now.case}"),
+            )  # fmt: skip
+            measuring(1, f"measured {len(found.records)} cells on {ground.place.name}")
+        stories += found.stories
+        emulated = ground.place.hosts() is not None and ground.place.name == "cluster"
+    if emulated:  # after the cluster is gone, which would take its part of the cores
+        stories += measure(folder / "local", LOCAL_RANKS, extent.local, mpi)
+    return stories
 
 
 def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Sequence[str]:
-    """Fill ``folder`` with samples, results, environment and profiles; returns a story for each wrong result.
+    """Fill ``folder`` with what local ranks do; returns a story for each wrong result.
 
     Cost: about ``extent.time_limit`` seconds and a few more for each calibration. Raises Failure when a launch dies.
     """

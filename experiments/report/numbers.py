@@ -39,6 +39,17 @@ class Numbers:
         """``65536`` as ``64 KiB``."""
         return self._spaced(format_bytes(value))
 
+    def about_bytes(self, value: float) -> str:
+        """A size that was computed, to three digits: ``14023.4`` as ``13.7 KiB``."""
+        power = max(0, min(4, int(math.log2(value) // 10))) if value >= 1 else 0
+        return f"{self.plain(value / 1024**power)}{_NARROW_SPACE}{('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+    def probability(self, value: float | None) -> str:
+        """A p value: ``0.0213`` as ``0.021``, and what is smaller than a thousandth as ``<0.001``."""
+        if not _known(value):
+            return _DASH
+        return self._marked("<0.001" if value < 0.001 else f"{value:.2g}")
+
     def rate(self, value: float | None) -> str:
         """Bytes per second: ``1.25e9`` as ``1.25 GB/s``."""
         return self._spaced(format_rate(value, digits=3)) if _known(value) else _DASH

@@ -6,19 +6,31 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from collectives.profile import Profile, ProfileError
 from experiments.errors import UsageFault
 from experiments.records import Record, RecordError, bandwidths, read_document
+from experiments.report.place import Place
+from experiments.scaling.findings import findings
 
-__all__ = ["Cell", "Kind", "Model", "Results", "load"]
+__all__ = ["FILES", "MODELS", "Cell", "Kind", "Model", "Results", "load"]
 
 Model = Literal["theory", "simulated"]
+MODELS: tuple[Model, ...] = ("theory", "simulated")
+"""What predicts: the closed form and the simulator."""
 
-_FILES = ("results.json", "samples.jsonl", "environment.json")
+COMPUTE = 1.0
+"""Seconds that a training step computes, where the results do not say."""
+
+FILES = (
+    "results.json", "results.parquet", "samples.jsonl", "samples.parquet", "environment.json", "comparison.json",
+    "what_if.json",
+)  # fmt: skip
+"""The raw data that may lie in a results folder, beside the profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +39,9 @@ class Cell:
 
     ``seconds`` is the median, ``low`` to ``high`` its 95 % interval (both equal to the median where there were too few
     samples for one). ``theory``, ``simulated`` and ``bound`` are predictions in seconds, None where there is none.
-    ``speed`` is the native library's time over this one (above 1: this one is faster) with its interval.
+    ``speed`` is the native library's time over this one (above 1: this one is faster) with its interval. ``cpu`` is
+    the seconds of CPU time that a rank spent in the call (the mean over ranks). ``explained`` says how many seconds
+    each term of the simulator adds to theory, ``reason`` which is the largest.
     """
 
     algorithm: str
@@ -45,6 +59,9 @@ class Cell:
     oversubscribed: bool
     correct: bool | None
     samples: int
+    cpu: float | None = None
+    explained: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    reason: str = ""
 
     def predicted(self, model: Model) -> float | None:
         """Seconds that the closed form or the simulator gave."""
@@ -67,11 +84,15 @@ class Kind(NamedTuple):
     dtype: str
     op: str
     library: str
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What the page is made from; ``files`` are the names of the raw data."""
+    """What the page is made from; ``files`` names the raw data, ``unmeasured`` holds what there was no time for.
+
+    ``scaling`` is what the records say of more ranks, in the form of ``experiments.scaling.findings``.
+    """
 
     cells: Sequence[Cell]
     profiles: Mapping[int, Profile]
@@ -79,6 +100,25 @@ class Results:
     kind: Kind
     clock: str
     files: Sequence[str]
+    unmeasured: Sequence[Record] = ()
+    scaling: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def profile(self, ranks: int) -> Profile | None:
+        """The calibration in force for ``ranks`` ranks: its own, or that of a larger launch with so many at work."""
+        if ranks in self.profiles:
+            return self.profiles[ranks]
+        larger = [count for count in self.profiles if count > ranks]
+        return self.profiles[min(larger)].at(ranks) if larger else None
+
+    @property
+    def costs(self) -> dict[int, Profile]:
+        """The calibration in force, for each rank count that has one."""
+        return {ranks: profile for ranks in self.ranks if (profile := self.profile(ranks)) is not None}
+
+    @property
+    def place(self) -> Place:
+        """Where the ranks ran."""
+        return Place.read(self.environment)
 
     @property
     def ranks(self) -> list[int]:
@@ -107,7 +147,8 @@ def load(folder: Path) -> Results:
     """Read a results folder that ``ciranda report`` or ``ciranda bench`` wrote; a UsageFault says what is missing."""
     path = folder / "results.json"
     try:
-        records, environment = read_document(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        records, environment = read_document(content)
         profiles = _profiles(folder)
     except FileNotFoundError:
         raise UsageFault(f"there is no {path}; name a folder that ciranda report or ciranda bench wrote") from None
@@ -122,10 +163,12 @@ def load(folder: Path) -> Results:
     if not any(not cell.native for cell in cells):
         raise UsageFault(f"{path} holds no measured allreduce; measure with ciranda report")
     sample = next(record for record in chosen if not record.is_native)
-    kind = Kind(sample.dtype, sample.op, sample.library)
-    present = [name for name in _FILES if (folder / name).is_file()]
+    kind = Kind(sample.dtype, sample.op, sample.library, sample.in_place)
+    present = [name for name in FILES if (folder / name).is_file()]
     present += sorted(entry.name for entry in folder.glob("profile*.json"))
-    return Results(cells, profiles, environment, kind, sample.clock, present)
+    unmeasured = [r for r in records if r.collective == "allreduce" and r.measured_seconds is None]
+    scaling = content.get("scaling") or findings(chosen, COMPUTE)
+    return Results(cells, profiles, environment, kind, sample.clock, present, unmeasured, scaling)
 
 
 def _of_one_kind(records: Sequence[Record]) -> list[Record]:
@@ -153,6 +196,7 @@ def _cell(record: Record) -> Cell | None:
         record.theory_seconds, record.simulated_seconds, record.bound_seconds,
         bandwidths(record.collective, record.ranks, record.nbytes, seconds)[1], _speed(record),
         record.oversubscribed, record.correct, record.samples,
+        record.cpu_seconds, dict(record.explained or {}), record.reason,
     )  # fmt: skip
 
 

@@ -63,9 +63,9 @@ def cards(results: Results, say: Texts) -> list[Card]:
             ),
         )
     ]
-    lost = [contest.regret for contest in fought if contest.regret]
+    lost = [regret for contest in fought if (regret := contest.regret("theory"))]
     if lost:
-        agreed = sum(contest.agreed for contest in fought)
+        agreed = sum(contest.right("theory") is True for contest in fought)
         note = say("summary.choice_note", agreed=agreed, contests=len(fought))
         found.append(Card(say("summary.choice"), number.factor(median(lost)), note))
     found += _against_native(fought, results.kind.library, say)
@@ -116,7 +116,8 @@ def _against_native(fought: Sequence[Contest], library: str, say: Texts) -> list
 
 
 def _calibrated(results: Results) -> bool:
-    return all(ranks in results.profiles and results.profiles[ranks].measured for ranks in results.ranks)
+    profiles = [results.profile(ranks) for ranks in results.ranks]
+    return all(profile is not None and profile.measured for profile in profiles)
 
 
 def _winner(contest: Contest, say: Texts) -> Markup:

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from collectives.profile import Fitted, Profile
 from experiments.report.findings import Accuracy, Contest, accuracy, contests, landmarks, ours
+from experiments.report.judgement import winners
 from experiments.report.palette import Series
-from experiments.report.results import Cell, Results
+from experiments.report.results import Cell, Model, Results
 from experiments.report.texts import Texts
 
 __all__ = [
-    "Calibration", "Podium", "Square", "Step", "Times", "accuracies", "calibrations", "everything", "facts", "maps",
-    "moment", "podium", "times",
+    "Calibration", "Map", "Podium", "Square", "Step", "Times", "accuracies", "calibrations", "everything", "facts",
+    "maps", "moment", "podium", "times",
 ]  # fmt: skip
 
 
@@ -37,6 +38,15 @@ class Square:
     more: str
     note: str
     missed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A crossover map: for each rank count a square at each size; ``share`` says how often it is right."""
+
+    title: str
+    share: str
+    rows: Sequence[tuple[int, Sequence[Square | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +113,25 @@ def accuracies(results: Results, looks: Mapping[str, Series]) -> list[tuple[Seri
     return [*((looks[row.algorithm], row) for row in rows), (None, accuracy(cells, ""))]
 
 
-def maps(results: Results, looks: Mapping[str, Series], say: Texts) -> list[tuple[str, list[Any]]]:
-    """Who wins at each rank count and size: as measured, and as theory foresaw."""
+def maps(results: Results, looks: Mapping[str, Series], say: Texts) -> list[Map]:
+    """Who wins at each rank count and size: as measured, as simulated, and as theory says."""
     fought = {(contest.ranks, contest.nbytes): contest for contest in contests(results.cells)}
-    drawn = ((say("winners.measured"), _measured), (say("winners.predicted"), _foreseen))
-    return [
-        (
-            title,
-            [
-                (ranks, [square(fought.get((ranks, size)), looks, say) for size in results.sizes])
-                for ranks in results.ranks
-            ],
+
+    def rows(square: Callable[[Contest], Square | None]) -> list[tuple[int, list[Square | None]]]:
+        return [
+            (ranks, [square(contest) if (contest := fought.get((ranks, size))) else None for size in results.sizes])
+            for ranks in results.ranks
+        ]
+
+    found = [Map(say("winners.measured"), "", rows(lambda contest: _measured(contest, looks, say)))]
+    for judged in reversed(winners(results.cells)):
+        model = judged.model
+        share = say(
+            "winners.right", right=judged.right, contests=judged.contests, share=say.numbers.percent(judged.share)
         )
-        for title, square in drawn
-    ]
+        drawn = rows(lambda contest, model=model: _picked(contest, model, looks, say))
+        found.append(Map(say(f"winners.{model}"), share, drawn))
+    return found
 
 
 def calibrations(results: Results, say: Texts) -> list[Calibration]:
@@ -166,22 +181,22 @@ def _leaves(keys: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
         yield from _leaves((*keys, key), item)
 
 
-def _measured(contest: Contest | None, looks: Mapping[str, Series], say: Texts) -> Square | None:
-    if contest is None:
-        return None
+def _measured(contest: Contest, looks: Mapping[str, Series], say: Texts) -> Square:
     names = ", ".join(cell.algorithm for cell in (contest.winner, *contest.tied))
     note = say.numbers.seconds(contest.winner.seconds)
     return Square(looks[contest.winner.algorithm], names, _more(len(contest.tied), say), note, missed=False)
 
 
-def _foreseen(contest: Contest | None, looks: Mapping[str, Series], say: Texts) -> Square | None:
-    if contest is None or not contest.foreseen:
+def _picked(contest: Contest, model: Model, looks: Mapping[str, Series], say: Texts) -> Square | None:
+    picks = contest.picks[model]
+    if not picks:
         return None
-    names = [cell.algorithm for cell in contest.foreseen]
-    # Of those that theory cannot tell apart, name the one that the measurement put first.
-    named = min(contest.foreseen, key=lambda cell: cell.seconds).algorithm
-    note = say.numbers.factor(contest.regret)
-    return Square(looks[named], ", ".join(names), _more(len(names) - 1, say), note, missed=not contest.agreed)
+    # Of those that the model cannot tell apart, name the one that the measurement put first.
+    named = min(picks, key=lambda cell: cell.seconds).algorithm
+    right = contest.right(model)
+    note = f"{'✓' if right else '✗'} {say.numbers.factor(contest.regret(model))}"
+    names = ", ".join(cell.algorithm for cell in picks)
+    return Square(looks[named], names, _more(len(picks) - 1, say), note, missed=not right)
 
 
 def _more(count: int, say: Texts) -> str:

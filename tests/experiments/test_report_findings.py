@@ -13,7 +13,7 @@ from experiments.report.figures import Figures
 from experiments.report.findings import accuracy, contests, landmarks
 from experiments.report.palette import palette
 from experiments.report.reasons import fits, reasons
-from experiments.report.results import Cell, load
+from experiments.report.results import MODELS, Cell, Model, load
 from experiments.report.texts import Texts
 from tests import measurements
 
@@ -35,15 +35,21 @@ def cells(draw: st.DrawFn) -> list[Cell]:
                 found.append(
                     Cell(
                         name, not known, ranks, nbytes, seconds, seconds * draw(st.floats(0.5, 1.0)),
-                        seconds * draw(st.floats(1.0, 2.0)), theory if known else None, theory if known else None,
+                        seconds * draw(st.floats(1.0, 2.0)), theory if known else None, draw(times) if known else None,
                         theory / 2, nbytes / seconds, (1.0, 0.9, 1.1) if known else None, ranks > 2, True, 10,
                     )
                 )  # fmt: skip
     return found
 
 
+def predicted(cell: Cell, model: Model) -> float:
+    seconds = cell.predicted(model)
+    assert seconds is not None
+    return seconds
+
+
 @given(cells())
-def test_the_winner_is_the_fastest_and_trusting_theory_never_beats_it(measured: list[Cell]) -> None:
+def test_the_winner_is_the_fastest_and_trusting_a_model_never_beats_it(measured: list[Cell]) -> None:
     for contest in contests(measured):
         here = [c for c in measured if (c.ranks, c.nbytes) == (contest.ranks, contest.nbytes) and not c.native]
         assert contest.winner.seconds == min(cell.seconds for cell in here)
@@ -51,10 +57,13 @@ def test_the_winner_is_the_fastest_and_trusting_theory_never_beats_it(measured: 
         assert {c.algorithm for c in contest.tied} == {
             c.algorithm for c in here if c is not contest.winner and c.low <= contest.winner.high
         }
-        assert contest.regret is not None
-        assert contest.regret >= 1
-        least = min(cell.theory for cell in here if cell.theory is not None)
-        assert all(cell.theory is not None and cell.theory <= least * 1.0011 for cell in contest.foreseen)
+        for model in MODELS:
+            regret, least = contest.regret(model), min(predicted(cell, model) for cell in here)
+            assert regret is not None
+            assert regret >= 1
+            assert contest.right(model) == (regret <= 1.05)
+            assert contest.picks[model]
+            assert all(predicted(cell, model) <= least * 1.0011 for cell in contest.picks[model])
 
 
 @given(cells(), st.floats(1e-3, 1e3))

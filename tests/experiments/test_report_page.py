@@ -131,7 +131,9 @@ def test_hostile_data_stay_text(tmp_path: Path, content: list[Record]) -> None:
     assert any(HOSTILE in text for text in parsed.text)
     figures = json.loads(parsed.scripts[0])
     assert any(trace["meta"]["algorithm"] == HOSTILE for trace in figures["latency"]["2"]["data"])
-    hovers = [text for trace in figures["latency"]["2"]["data"] for text in trace["text"]]
+    hovers = json.loads(parsed.scripts[1])
+    shown = [hovers[index] for trace in figures["latency"]["2"]["data"] for index in trace["text"]]
+    assert any("alert(1)" in text for text in shown)
     assert not [text for text in hovers if re.search(r"<(?!/?b>|br>)", text)]
 
 
@@ -142,7 +144,7 @@ def test_any_name_comes_out_as_it_went_in(tmp_path: Path, name: str) -> None:
     parsed = Parsed(rendered(tmp_path, content))
     figures = json.loads(parsed.scripts[0])
     assert name in [trace["meta"]["algorithm"] for trace in figures["latency"]["2"]["data"]]
-    assert len(parsed.of("script")) == 4
+    assert len(parsed.of("script")) == 5
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 (() => {
   const root = document.documentElement;
   const figures = JSON.parse(document.getElementById("figures").textContent);
+  const hovers = JSON.parse(document.getElementById("hovers").textContent);
   const words = JSON.parse(document.getElementById("words").textContent);
   const hidden = new Set();
   const choices = {};
@@ -26,11 +27,12 @@
   // On a narrow screen not every label fits: from the last one down, those that stand clear of their neighbour stay.
   const thinned = (axis, room) => {
     const [low, high] = axis.range;
-    const place = (tick) => ((Math.log10(tick) - low) / (high - low)) * room;
+    const at = (tick) => (axis.type === "log" ? Math.log10(tick) : tick);
+    const place = (tick) => ((at(tick) - low) / (high - low)) * room;
     let free = Infinity;
-    const kept = axis.tickvals.map((tick) => [tick, place(tick)]).reverse().filter(([, at]) => {
-      if (at > free) return false;
-      free = at - 62;
+    const kept = axis.tickvals.map((tick) => [tick, place(tick)]).reverse().filter(([, spot]) => {
+      if (spot > free) return false;
+      free = spot - 62;
       return true;
     }).map(([tick]) => tick);
     const stays = (_, index) => kept.includes(axis.tickvals[index]);
@@ -40,7 +42,10 @@
   const draw = (plot) => {
     const forms = figures[plot.dataset.figure];
     const figure = themed(forms[choices[plot.dataset.by]] ?? Object.values(forms)[0]);
-    for (const trace of figure.data) trace.visible = !hidden.has(trace.meta?.algorithm);
+    for (const trace of figure.data) {
+      trace.visible = !hidden.has(trace.meta?.algorithm);
+      for (const key of ["text", "hovertext"]) if (trace[key]) trace[key] = trace[key].map((index) => hovers[index]);
+    }
     const box = plot.getBoundingClientRect();
     const touch = matchMedia("(pointer: coarse)").matches;
     const layout = {
@@ -71,7 +76,8 @@
   for (const button of document.querySelectorAll(".legend button[data-series]")) {
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "true";
-      button.setAttribute("aria-pressed", String(!shown));
+      const same = document.querySelectorAll(`.legend button[data-series="${CSS.escape(button.dataset.series)}"]`);
+      for (const each of same) each.setAttribute("aria-pressed", String(!shown));
       hidden[shown ? "add" : "delete"](button.dataset.series);
       redraw();
     });
