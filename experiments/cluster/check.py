@@ -17,7 +17,7 @@ from experiments.cluster.shape import Shape, address
 from experiments.errors import Failure
 from experiments.places import Cluster
 
-__all__ = ["ENOUGH", "Finding", "Flow", "Pair", "Stations", "all_at_once", "check", "stations"]
+__all__ = ["ENOUGH", "Finding", "Flow", "Pair", "Stations", "all_at_once", "check", "repeated", "stations"]
 
 ENOUGH = 0.93
 """The part of its nominal rate that a stream must reach."""
@@ -77,30 +77,34 @@ class Stations:
 
     def stream(self, pairs: Sequence[Pair], seconds: float) -> Flow:
         """Let all ``pairs`` stream at once, and measure for ``seconds`` after they have settled."""
+        hosts = range(self._shape.hosts)
+        for number in hosts:
+            streams = sum(dest == number for _, dest in pairs)
+            self._order(number, {"to": [address(b) for a, b in pairs if a == number], "streams": streams})
+        self.wait()
         begin = time.monotonic() + _LEAD
         start = begin + _SETTLING + _ROUND_TRIPS * 2 * self._shape.delay
-        for number, process in enumerate(self._processes):
-            order = {
-                "to": [address(dest) for source, dest in pairs if source == number],
-                "streams": sum(dest == number for _, dest in pairs),
-                "begin": begin, "start": start, "end": start + seconds,
-            }  # fmt: skip
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
+        for number in hosts:
+            self._order(number, {"begin": begin, "start": start, "end": start + seconds})
         time.sleep(max(0.0, start - time.monotonic()))
         packets = _packet_seconds()
         time.sleep(seconds)
         packets = _packet_seconds() - packets
-        answers = [self._answer(number) for number in range(self._shape.hosts)]
+        answers = [self._answer(number) for number in hosts]
         rates = {(a, b): answers[b]["received"].get(address(a), 0) / seconds for a, b in pairs}
         cpu = packets + sum(answer["cpu"] for answer in answers)
         return Flow(rates, cpu / seconds / len(os.sched_getaffinity(0)))
 
     def wait(self) -> None:
-        """Until all are there."""
+        """Until all have answered."""
         for number in range(self._shape.hosts):
             self._answer(number)
+
+    def _order(self, number: int, order: Mapping[str, Any]) -> None:
+        stdin = self._processes[number].stdin
+        assert stdin is not None
+        stdin.write(json.dumps(order) + "\n")
+        stdin.flush()
 
     def _answer(self, number: int) -> dict[str, Any]:
         process = self._processes[number]
@@ -143,7 +147,7 @@ def check(place: Cluster, *, seconds: float = 0.3) -> list[Finding]:
             all_at_once(ready, shape, 3 * seconds),
         ]
         if shape.trunk:
-            found.append(_repeated(lambda: _trunk(ready, shape, 3 * seconds)))
+            found.append(repeated(lambda: _trunk(ready, shape, 3 * seconds)))
     return found
 
 
@@ -158,7 +162,7 @@ def _circle(shape: Shape) -> list[Pair]:
 
 def _each(what: str, groups: Sequence[Sequence[Pair]], ready: Stations, shape: Shape, seconds: float) -> Finding:
     """One group of pairs after the other, each streaming at once."""
-    parts = [_repeated(lambda group=group: _together(what, group, ready, shape, seconds)) for group in groups]
+    parts = [repeated(lambda group=group: _together(what, group, ready, shape, seconds)) for group in groups]
     return replace(
         parts[0],
         lowest=min(part.lowest for part in parts),
@@ -184,8 +188,8 @@ def _trunk(ready: Stations, shape: Shape, seconds: float) -> Finding:
     return Finding("rack to rack, sum", len(pairs), nominal, share, share, flow.cpu)
 
 
-def _repeated(measure: Callable[[], Finding]) -> Finding:
-    """The first that holds, or the best of a few."""
+def repeated(measure: Callable[[], Finding]) -> Finding:
+    """The first finding that holds, or the best of a few."""
     found = measure()
     for repeats in range(1, _MOST_REPEATS + 1):
         if found.holds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from experiments.cluster import check, lifetime
@@ -22,19 +23,23 @@ _SECONDS = 0.4  # of a trial
 _FIRST = 3  # where on the ladder the search begins
 
 
-def choose(shape: Shape) -> Shape:
-    """``shape`` with a rate of the ladder at which all hosts stream at once and half of the cores are left.
+def choose(shape: Shape, trial: Callable[[Shape], check.Finding] | None = None) -> Shape:
+    """``shape`` with the highest rate of the ladder at which all hosts stream at once and half of the cores are left.
 
-    It is the highest such rate as far as that can be told in two to four trials of about a second. Raises Failure
-    where not even the lowest rate is carried.
+    ``trial`` measures that; by default on a cluster of its own, which takes about a second. Two to four are made.
+    Raises Failure where not even the lowest rate is carried.
     """
-    first = _tried(shape, _FIRST)
-    if _good(first):
-        higher = range(_promising(_FIRST, first.cpu), _FIRST, -1)
-        step = next((step for step in higher if _good(_tried(shape, step))), _FIRST)
+    measure = trial or _tried
+
+    def good(step: int) -> bool:
+        found = measure(replace(shape, rate=LADDER[step]))
+        return found.holds and found.cpu <= MOST_CPU
+
+    first = measure(replace(shape, rate=LADDER[_FIRST]))
+    if first.holds and first.cpu <= MOST_CPU:
+        step = next((step for step in range(_promising(_FIRST, first.cpu), _FIRST, -1) if good(step)), _FIRST)
     else:
-        lower = range(_FIRST - 1, -1, -1)
-        step = next((step for step in lower if _good(_tried(shape, step))), -1)
+        step = next((step for step in range(_FIRST - 1, -1, -1) if good(step)), -1)
     if step < 0:
         raise Failure(
             f"this machine carries no cluster of {shape.hosts} hosts, not even at "
@@ -43,13 +48,9 @@ def choose(shape: Shape) -> Shape:
     return replace(shape, rate=LADDER[step])
 
 
-def _tried(shape: Shape, step: int) -> check.Finding:
-    with lifetime.raised(replace(shape, rate=LADDER[step])) as place:
+def _tried(shape: Shape) -> check.Finding:
+    with lifetime.raised(shape) as place:
         return carried(place)
-
-
-def _good(found: check.Finding) -> bool:
-    return found.holds and found.cpu <= MOST_CPU
 
 
 def carried(place: Cluster) -> check.Finding:
