@@ -184,11 +184,13 @@ class Profile:
     def find(cls, ranks: int) -> Profile:
         """The profile in force for ``ranks`` ranks: ``CIRANDA_PROFILE``, else the saved one, else the default guess.
 
+        The chosen one is taken at ``ranks`` ranks where it knows how costs grow with them.
         A file that is there and cannot be believed raises ProfileError; only one that is missing is passed over.
         """
         chosen = os.environ.get("CIRANDA_PROFILE")
         if chosen:
-            return cls.load(chosen)
+            found = cls.load(chosen)
+            return found.at(ranks) if found.crowd else found
         saved = default_path(ranks)
         return cls.load(saved) if saved.is_file() else cls.default()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from collectives.schedule import Recv, Round, Send
 
-__all__ = ["Exchange", "Pairs", "PingPong", "Shift", "Stream", "partner"]
+__all__ = ["Exchange", "Pairs", "PingPong", "Stream", "partner"]
 
 Pairs = tuple[tuple[int, int], ...]
 """``((first, second), ...)``: ranks that send to each other, none of them twice."""
@@ -75,24 +75,6 @@ class Stream:
         for way in (0, 1) if self.back else (0,):
             for _ in range(self.messages):
                 yield _message(other, way, sends=first == (way == 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """``messages`` rounds in each of which every rank sends to the one ``distance`` further on, modulo their number.
-
-    Chunk r belongs to rank r.
-    """
-
-    messages: int
-    distance: int
-    label: str = "shift"
-
-    def rounds(self, rank: int, size: int) -> Iterable[Round]:
-        """What ``rank`` does: a send and a receive in every round, with two other ranks (or one, half way round)."""
-        dest, source = (rank + self.distance) % size, (rank - self.distance) % size
-        for _ in range(self.messages):
-            yield (Recv(source, source), Send(dest, rank))
 
 
 def _role(rank: int, size: int, pairs: Pairs | None) -> tuple[int | None, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from collectives.executors.plan import Scheduled
 from experiments.probing.sampling import Item
 from experiments.probing.sizes import MESSAGE_SIZES, Budget
 from experiments.probing.team import Team
@@ -34,19 +35,19 @@ def sizing(team: Team, limit: float) -> Budget:
 def ping_pong(team: Team, size: int, estimate: float) -> Item:
     """Seconds of one message one way."""
     count = 2 * _many(_SAMPLE / 2 / estimate, 1, 10)
-    return _timing(team, team.runner(PingPong(count), np.ones(2 * size, np.uint8)), count)
+    return _timing(team, PingPong(count), size, count, first_only=True)
 
 
 def exchange(team: Team, size: int, estimate: float) -> Item:
     """Seconds of one round in which both send."""
     count = _many(_SAMPLE / estimate, 2 if estimate < 20e-3 else 1, 20)
-    return _timing(team, team.runner(Exchange(count), np.ones(2 * size, np.uint8)), count)
+    return _timing(team, Exchange(count), size, count, first_only=False)
 
 
 def train(team: Team, size: int, estimate: float) -> Item:
     """Seconds of a train there and one back, each of ``wagons(estimate)`` messages, over twice that number."""
     count = wagons(estimate)
-    return _timing(team, team.runner(Stream(count), np.ones(2 * size, np.uint8)), 2 * count)
+    return _timing(team, Stream(count), size, 2 * count, first_only=True)
 
 
 def wagons(estimate: float) -> int:
@@ -54,15 +55,20 @@ def wagons(estimate: float) -> int:
     return _many(40e-3 / estimate, 4, 24)
 
 
-def _timing(team: Team, call: Callable[[], None], count: int) -> Item:
-    takes_part = partner(team.comm.rank, team.comm.size) is not None
+def _timing(team: Team, pattern: Scheduled, size: int, count: int, *, first_only: bool) -> Item:
+    """``first_only``: what ends with a message to the first of a pair is over when it is there, and the second is rid
+    of that message earlier."""
+    call = team.runner(pattern, np.ones(2 * size, np.uint8))
+    sees_the_end = partner(team.comm.rank, team.comm.size) is not None
+    if first_only:
+        sees_the_end = team.comm.rank < team.comm.size // 2
 
     def take() -> float | None:
         team.line_up()
         start = time.perf_counter_ns()
         call()
         seconds = (time.perf_counter_ns() - start) * 1e-9 / count
-        return seconds if takes_part else None
+        return seconds if sees_the_end else None
 
     return Item(take)
 
