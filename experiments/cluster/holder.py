@@ -28,7 +28,9 @@ _TRIAL = """
 mount -t tmpfs ciranda /run
 ip link add trial0 type veth peer name trial1
 ip netns add host0
-tc qdisc add dev trial0 root tbf rate 1mbit burst 10000 limit 100000
+tc qdisc add dev trial0 root handle 1: htb default 2
+tc class add dev trial0 parent 1: classid 1:2 htb rate 1mbit ceil 1mbit burst 10000 cburst 10000
+tc filter add dev trial0 parent 1: protocol ip prio 1 u32 match u16 0x0000 0xff00 at 2 flowid 1:2
 """
 # Who made the cluster is told to go on by a line, so that nothing is left where it ended before it wrote the state.
 _KEEP = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec sleep infinity\n"
@@ -64,9 +66,8 @@ def tool(name: str) -> str | None:
 
 def available() -> str | None:
     """Why no cluster can be made on this machine, or None where it can; takes some 20 ms."""
-    missing = [name for name in _TOOLS if tool(name) is None]
-    if missing:
-        return f"{', '.join(missing)} not found (apt install iproute2 util-linux hostname)"
+    if missing := _missing():
+        return missing
     try:
         tried = subprocess.run(
             [*_unshare(), "sh", "-ec", _TRIAL], env=_environment(), capture_output=True, text=True, timeout=_PATIENCE,
@@ -85,6 +86,8 @@ def start(shape: Shape, mark: str, *, while_held: bool) -> tuple[Holder, IO[str]
     Until then it ends with this process, and with ``while_held`` also after that, or as soon as the line is closed.
     Raises UsageFault where this machine cannot make it.
     """
+    if missing := _missing():
+        raise UsageFault(f"no cluster can be made here: {missing}")
     program = "set -e\n" + script(shape) + (_KEEP_WHILE_HELD if while_held else _KEEP)
     # setsid goes at once, so the holder is no child of this process, which may end long before it.
     process = subprocess.Popen(
@@ -124,6 +127,11 @@ def started_at(pid: int) -> int:
     except OSError:
         return -1
     return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def _missing() -> str | None:
+    missing = [name for name in _TOOLS if tool(name) is None]
+    return f"{', '.join(missing)} not found (apt install iproute2 util-linux hostname)" if missing else None
 
 
 def _unshare() -> list[str]:

@@ -23,8 +23,10 @@ MTU = 9000
 
 _FRAME = MTU + 14  # with the Ethernet header, which the shaper counts
 _LATENESS = 250e-6  # seconds that the shaper's timer may be late without loss of rate
-_QUEUE = 64 << 20  # bytes that wait at a shaper before it drops: 15 senders' TCP windows at least
-_NETEM_QUEUE = 100_000  # packets under way on a delayed link
+_LEAST_BURST = 2048  # bytes
+_PACKETS = 100_000  # that wait at a shaper before it drops: all that 64 senders' TCP may have under way
+_BUFFER = 1 << 17  # bytes of a message that the kernel takes from its sender ahead of the network
+_NAP = 2e-3  # seconds for which a polite rank may leave the network alone, and the link must not run dry
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Shape:
 
     @property
     def burst(self) -> int:
-        """Bytes that a shaper lets through at once: one packet, and what the rate sends while its timer is late."""
+        """Bytes that a shaper lets through at once, beside a packet: what the rate sends while its timer is late."""
         return _burst(self.rate)
 
     def share(self, source: int, dest: int) -> float:
@@ -147,6 +149,7 @@ def _hosts(shape: Shape) -> Iterator[str]:
         yield f"ip -n {name} link set lo up"
         yield f"touch /run/uts/{name}"
         yield f"unshare --uts=/run/uts/{name} hostname {name}"
+        yield f"ip netns exec {name} sh -c '{_stack(shape)}'"
 
 
 def _joined(shape: Shape) -> Iterator[str]:
@@ -158,14 +161,14 @@ def _joined(shape: Shape) -> Iterator[str]:
         yield f"ip link add trunk0 mtu {MTU} type veth peer name trunk1 mtu {MTU}"
         for rack in (0, 1):
             yield f"ip link set trunk{rack} master rack{rack} up"
-            yield f"tc qdisc add dev trunk{rack} root {_tbf(shape.trunk)}"
+            yield from _limited("tc", f"trunk{rack}", shape.trunk)
     for number, rack in enumerate(shape.racks):
         name = host(number)
         yield f"ip link add port{number} mtu {MTU} type veth peer name data mtu {MTU} netns {name}"
         yield f"ip link set port{number} master rack{rack} up"
         yield f"ip -n {name} addr add {address(number)}/24 dev data"
         yield f"ip -n {name} link set data up"
-        yield f"tc qdisc add dev port{number} root {_tbf(shape.rate)}"  # what the host receives
+        yield from _limited("tc", f"port{number}", shape.rate)  # what the host receives
         yield from _shaped(name, "data", shape)
 
 
@@ -192,17 +195,40 @@ def _ring(shape: Shape) -> Iterator[str]:
 
 
 def _shaped(name: str, link: str, shape: Shape) -> Iterator[str]:
-    if not shape.delay:
-        yield f"tc -n {name} qdisc add dev {link} root {_tbf(shape.rate)}"
-        return
-    delay = f"netem delay {round(shape.delay * 1e6)}us limit {_NETEM_QUEUE}"
-    yield f"tc -n {name} qdisc add dev {link} root handle 1: {delay}"
-    yield f"tc -n {name} qdisc add dev {link} parent 1: handle 2: {_tbf(shape.rate)}"
+    yield from _limited(f"tc -n {name}", link, shape.rate, shape.delay)
 
 
-def _tbf(rate: float) -> str:
-    return f"tbf rate {round(rate * 8)}bit burst {_burst(rate)} limit {_QUEUE}"
+def _limited(tc: str, link: str, rate: float, delay: float = 0.0) -> Iterator[str]:
+    """What lets ``rate`` bytes/s leave by ``link``, small packets first.
+
+    Acknowledgements and the questions of a rendezvous would wait behind whole messages in one queue, which doubles the
+    time of an exchange. Network cards queue fairly, so here small packets have a class of their own.
+    """
+    limit = f"htb rate {round(rate * 8)}bit ceil {round(rate * 8)}bit burst {_burst(rate)} cburst {_burst(rate)}"
+    yield f"{tc} qdisc add dev {link} root handle 1: htb default 3"
+    yield f"{tc} class add dev {link} parent 1: classid 1:1 {limit}"
+    for number, priority in ((2, 0), (3, 1)):
+        share = limit.replace(f"rate {round(rate * 8)}bit", f"rate {round(rate * 80) // 1000}bit", 1)
+        yield f"{tc} class add dev {link} parent 1:1 classid 1:{number} {share} prio {priority} quantum {2 * _FRAME}"
+        queue = f"netem delay {round(delay * 1e6)}us limit {_PACKETS}" if delay else f"pfifo limit {_PACKETS}"
+        yield f"{tc} qdisc add dev {link} parent 1:{number} {queue}"
+    small = "u32 match u16 0x0000 0xff00 at 2"  # the length in the IP header is below 256
+    yield f"{tc} filter add dev {link} parent 1: protocol ip prio 1 {small} flowid 1:2"
+
+
+def _stack(shape: Shape) -> str:
+    """Settings of a host's TCP: a sender that is rid of its message only when most of it has left.
+
+    By default the kernel takes 4 MB of a message at once, the sender goes on to the next one, and both share the link.
+    Nor does a connection start slowly again after a pause of 0.2 s, and how fast it is depends on no estimate.
+    """
+    buffer = round(max(_BUFFER, _NAP * shape.rate) + 4 * shape.rate * shape.delay)
+    settings = {
+        "tcp_wmem": f"4096 16384 {buffer}", "tcp_congestion_control": "reno", "tcp_slow_start_after_idle": "0",
+        "tcp_no_metrics_save": "1",
+    }  # fmt: skip
+    return "; ".join(f"echo {value} >/proc/sys/net/ipv4/{name}" for name, value in settings.items())
 
 
 def _burst(rate: float) -> int:
-    return _FRAME + math.ceil(rate * _LATENESS)
+    return max(_LEAST_BURST, math.ceil(rate * _LATENESS))
