@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -13,6 +12,7 @@ from mpi4py import MPI
 from collectives.executors.faults import CollectiveError, CollectiveMismatch, CollectiveTimeout
 from collectives.executors.plan import Plan, lower
 from collectives.executors.signature import RECORD, RollCall, Signature, disagreements
+from collectives.executors.waiting import naps_wanted, polite, sharpen_timers, watchful
 from collectives.executors.wire import Array, Commit, Wire, WireStep
 from collectives.schedule import INCOMING_FIRST, OVERWRITE, extents
 
@@ -22,8 +22,6 @@ Combine = Callable[[Array, Array, Array], object]
 """``combine(left, right, out)`` computes ``out[:] = left ∘ right``; ``out`` is one of the two."""
 
 WIRES = 64  # plans tied to memory that are kept; a training step has one for each gradient
-PATIENCE = 1e-3  # seconds for which a timed wait only yields the core, before it naps between two looks
-NAP = 1e-4  # seconds
 
 
 class Interpreted:
@@ -32,7 +30,7 @@ class Interpreted:
     Calls on one communicator must come in the same order on all ranks and from one thread at a time, as MPI demands
     of collectives. Scratch memory, requests and views are kept between calls and found again by (plan, dtype,
     addresses, lengths): a second call builds nothing. ``timeout`` (seconds, None: wait for ever) may be changed
-    between calls.
+    between calls. Ranks wait inside MPI, or with ``CIRANDA_WAITING=nap`` politely (see ``executors.waiting``).
 
     A call that fails leaves messages behind, so the executor then refuses to go on (``CollectiveError``).
     """
@@ -40,6 +38,9 @@ class Interpreted:
     def __init__(self, comm: MPI.Intracomm, timeout: float | None = None) -> None:
         self.comm = comm
         self.timeout = timeout
+        self._naps = naps_wanted()
+        if self._naps:
+            sharpen_timers()
         self._wires: dict[tuple[object, ...], Wire] = {}
         self._scratch = np.empty(0, np.uint8)
         self._exchange: tuple[Plan, Array] | None = None
@@ -126,10 +127,10 @@ class Interpreted:
     def _carry_out(self, wire: Wire, plan: Plan, combine: Combine | None) -> None:
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         for step in wire.steps:
-            for request in step.requests:
+            for request in step.starts:
                 request.Start()
             try:
-                if deadline is None:
+                if deadline is None and not self._naps:
                     for request, status in step.waits:
                         request.Wait(status)
                 else:
@@ -142,21 +143,18 @@ class Interpreted:
             for commit in step.commits:
                 _commit(commit, combine)
 
-    def _wait_until(self, deadline: float, step: WireStep, plan: Plan) -> None:
-        patient_until = time.monotonic() + PATIENCE
+    def _wait_until(self, deadline: float | None, step: WireStep, plan: Plan) -> None:
+        pause, began = polite if self._naps else watchful, time.monotonic()
         pending = list(range(len(step.waits)))
         while pending := [index for index in pending if not _done(*step.waits[index])]:
             now = time.monotonic()
-            if now > deadline:
+            if deadline is not None and now > deadline:
                 late = tuple(step.describe(index) for index in pending)
                 _cancel([step.requests[index] for index in pending if index < len(step.arrivals)])
                 raise CollectiveTimeout(
                     plan.rank, step.plan.index, plan.rounds, plan.algorithm, self.timeout or 0, late
                 )
-            if now > patient_until:
-                time.sleep(NAP)
-            else:
-                os.sched_yield()
+            pause(now - began)
 
 
 def _commit(commit: Commit, combine: Combine | None) -> None:

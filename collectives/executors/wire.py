@@ -35,6 +35,7 @@ __all__ = ["Array", "Arrival", "Commit", "Wire", "WireStep"]
 Array = NDArray[Any]
 
 HARMLESS = 1024  # bytes; below every MPI's eager limit, so a message too long is cut and reported
+LARGE = 1 << 15  # bytes; above it a message may ask before it goes (64 KiB with Open MPI over TCP, less elsewhere)
 LARGEST_BLOCK = 1 << 30  # bytes; a block length is a C int
 
 
@@ -58,11 +59,18 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class WireStep:
-    """The requests of one round, receives first (so that nothing arrives unexpected from a rank in step)."""
+    """The requests of one round, receives first, and the order in which to start them.
+
+    Receives start before sends, so that nothing arrives unexpected from a rank in step, but after large sends. A
+    large message asks first, and a receive that is started answers at once. Where two ranks exchange large messages,
+    the late one would answer before it asks; the other then floods their connection with its message, and its own
+    answer comes behind that flood: the exchange takes twice as long (docs/design/half-duplex.md).
+    """
 
     plan: Step
     itemsize: int
     requests: tuple[MPI.Prequest, ...]
+    starts: tuple[MPI.Prequest, ...]
     waits: tuple[tuple[MPI.Prequest, MPI.Status], ...]
     arrivals: tuple[Arrival, ...]
     commits: tuple[Commit, ...]
@@ -107,10 +115,13 @@ class Wire:
             arrivals.append(Arrival(MPI.Status(), message[2], message[1]))
         sends = [(self._message(send.spans), send.peer, self._tag(send.length)) for send in step.sends]
         requests.extend(self._comm.Send_init(*send) for send in sends)
+        large = [send.length * self._itemsize > LARGE for send in step.sends]
+        asking = [request for request, is_large in zip(requests[len(arrivals) :], large, strict=True) if is_large]
+        starts = (*asking, *(request for request in requests if request not in asking))
         statuses = [arrival.status for arrival in arrivals] + [MPI.Status() for _ in step.sends]
         waits = tuple(zip(requests, statuses, strict=True))
         commits = tuple(commit for receive in step.receives for commit in self._commits(receive))
-        return WireStep(step, self._itemsize, tuple(requests), waits, tuple(arrivals), commits)
+        return WireStep(step, self._itemsize, tuple(requests), starts, waits, tuple(arrivals), commits)
 
     def _tag(self, length: int) -> int:
         nbytes = length * self._itemsize

@@ -26,14 +26,22 @@ def shapes(draw: st.DrawFn, *topologies: str) -> Shape:
 
 @given(shapes())
 def test_every_way_into_or_out_of_a_host_is_shaped_at_the_nominal_rate(shape: Shape) -> None:
-    rates = re.findall(r"tbf rate (\d+)bit", script(shape))
+    rates = re.findall(r"classid 1:1 htb rate (\d+)bit ceil", script(shape))
     trunks = [round(shape.trunk * 8)] * 2 if shape.trunk else []
     assert sorted(map(int, rates)) == sorted([round(shape.rate * 8)] * 2 * shape.hosts + trunks)
 
 
 @given(shapes())
-def test_a_shaper_passes_a_packet_at_once_and_little_more(shape: Shape) -> None:
-    assert MTU < shape.burst <= MTU + 100 + shape.rate * 1e-3
+def test_a_shaper_passes_at_once_what_the_rate_sends_in_a_moment(shape: Shape) -> None:
+    assert 2048 <= shape.burst <= max(MTU, shape.rate * 1e-3)
+
+
+@given(shapes())
+def test_small_packets_leave_first_everywhere(shape: Shape) -> None:
+    lines = script(shape).splitlines()
+    shapers = [line for line in lines if "classid 1:1 htb" in line]
+    assert len([line for line in lines if "u32 match u16 0x0000 0xff00 at 2 flowid 1:2" in line]) == len(shapers)
+    assert len([line for line in lines if "classid 1:2 htb" in line and "prio 0" in line]) == len(shapers)
 
 
 @given(shapes())
