@@ -23,7 +23,7 @@ __all__ = ["cut", "grouping", "same_groups", "silhouette"]
 Floats = NDArray[np.float64]
 
 _CLEARLY = 1.25  # times slower: the least that far pairs must be
-_SHUFFLES, _LEVEL = 200, 0.01
+_SHUFFLES, _LEVEL = 100, 0.01
 _ENOUGH_RANKS = 6  # with fewer, so few cuts are possible that shuffling makes the same ones
 _FEWEST_RANKS = 4  # with fewer, one odd pair would make a group
 
@@ -47,25 +47,26 @@ def grouping(ranks: int, measured: Mapping[str, Any]) -> list[int]:
 def cut(seconds: Floats, *, seed: int = 0) -> list[int]:
     """Groups from a symmetric matrix of seconds between ranks (what is on the diagonal does not matter).
 
-    All 0 unless the silhouette of the best cut is beyond that of 99 % of shuffled matrices, and far pairs take at
-    least a quarter longer than near ones in the median, with p < 0.01 by the Mann-Whitney test. Four or five ranks are
+    The cut has the greatest silhouette. All 0 unless near and far explain more of the variance than in any of 100
+    matrices with the same entries in random order, each cut as well as can be, and far pairs take at least a quarter
+    longer than near ones in the median, with p < 0.01 by the Mann-Whitney test. Four or five ranks are
     too few for such tests: there every far pair must take a quarter longer than any near one.
     """
-    found, clarity = _best_cut(seconds)
+    found = _best_cut(seconds)
     if not max(found):
         return found
-    random, above = np.random.default_rng(seed), np.triu_indices(len(seconds), 1)
-    upper, chance = seconds[above], list[float]()
-    for _ in range(_SHUFFLES):
-        shuffled = np.zeros_like(seconds)
-        shuffled[above] = random.permutation(upper)
-        chance.append(_best_cut(shuffled + shuffled.T)[1])
-    labels = np.array(found)
-    near = (labels[:, None] == labels[None, :])[above]
+    above = np.triu_indices(len(seconds), 1)
+    upper, near = seconds[above], _near(found)[above]
     close, remote = upper[near], upper[~near]
     if len(seconds) < _ENOUGH_RANKS:
         return found if remote.min() >= _CLEARLY * close.max() else [0] * len(seconds)
-    clear = clarity > np.quantile(chance, 1 - _LEVEL)
+    random, chance = np.random.default_rng(seed), list[float]()
+    for _ in range(_SHUFFLES):
+        shuffled = np.zeros_like(seconds)
+        shuffled[above] = random.permutation(upper)
+        shuffled += shuffled.T
+        chance.append(_explained(shuffled, _best_cut(shuffled)))
+    clear = _explained(seconds, found) > max(chance)
     apart = stats.mannwhitneyu(remote, close, alternative="greater").pvalue < _LEVEL
     slower = np.median(remote) >= _CLEARLY * np.median(close)
     return found if clear and apart and slower else [0] * len(seconds)
@@ -74,17 +75,16 @@ def cut(seconds: Floats, *, seed: int = 0) -> list[int]:
 def silhouette(seconds: Floats, labels: Sequence[int]) -> float:
     """Mean silhouette (Rousseeuw 1987) of the ranks in the distances of ``seconds``: 1 clear groups, 0 none.
 
-    A rank that is alone in its group counts 0.
+    A rank that is alone in its group counts 0. ``labels`` count from 0, and there are at least two.
     """
-    distances, groups = _distances(seconds), np.array(labels)
-    values = np.zeros(len(groups))
-    for rank, own in enumerate(groups):
-        mates = (groups == own) & (np.arange(len(groups)) != rank)
-        if not mates.any():
-            continue
-        within = distances[rank, mates].mean()
-        nearest = min(distances[rank, groups == other].mean() for other in set(labels) if other != own)
-        values[rank] = (nearest - within) / max(within, nearest, 1e-300)
+    groups, distances = np.array(labels), _distances(seconds)
+    members = np.eye(max(labels) + 1)[groups]
+    counts, ranks = members.sum(axis=0), np.arange(len(groups))
+    sums = distances @ members
+    within = sums[ranks, groups] / np.maximum(counts[groups] - 1, 1)
+    means = np.where(members > 0, np.inf, sums / counts)
+    nearest = means.min(axis=1)
+    values = np.where(counts[groups] > 1, (nearest - within) / np.maximum(np.maximum(within, nearest), 1e-300), 0.0)
     return float(values.mean())
 
 
@@ -94,8 +94,8 @@ def same_groups(some: Sequence[object], others: Sequence[object]) -> bool:
     return len(pairs) == len(set(some)) == len(set(others))
 
 
-def _best_cut(seconds: Floats) -> tuple[list[int], float]:
-    """The cut with the greatest silhouette, among those into 2 groups and more, no group of one rank."""
+def _best_cut(seconds: Floats) -> list[int]:
+    """The cut with the greatest silhouette, among those into 2 groups and more, no group of one rank; else all 0."""
     size = len(seconds)
     tree = hierarchy.linkage(squareform(_distances(seconds), checks=False), "average")
     best, clarity = [0] * size, 0.0
@@ -105,7 +105,23 @@ def _best_cut(seconds: Floats) -> tuple[list[int], float]:
             continue
         if (value := silhouette(seconds, labels)) > clarity:
             best, clarity = labels, value
-    return best, clarity
+    return best
+
+
+def _near(labels: Sequence[int]) -> NDArray[np.bool_]:
+    groups = np.array(labels)
+    return groups[:, None] == groups[None, :]
+
+
+def _explained(seconds: Floats, labels: Sequence[int]) -> float:
+    """The share of the variance of distances that near and far explain, 0 where far is not the slower."""
+    above = np.triu_indices(len(seconds), 1)
+    distances, near = _distances(seconds)[above], _near(labels)[above]
+    total = float(((distances - distances.mean()) ** 2).sum())
+    if near.all() or not total or distances[near].mean() >= distances[~near].mean():
+        return 0.0
+    left = sum(float(((part - part.mean()) ** 2).sum()) for part in (distances[near], distances[~near]))
+    return 1 - left / total
 
 
 def _distances(seconds: Floats) -> Floats:
