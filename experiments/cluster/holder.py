@@ -34,7 +34,8 @@ tc filter add dev trial0 parent 1: protocol ip prio 1 u32 match u16 0x0000 0xff0
 """
 # Who made the cluster is told to go on by a line, so that nothing is left where it ended before it wrote the state.
 _KEEP = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec sleep infinity\n"
-_KEEP_WHILE_HELD = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nread forever\n"
+# cat, for dash's own read ends with the first SIGCHLD, even an ignored one, and with it the whole cluster.
+_KEEP_WHILE_HELD = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec cat >/dev/null\n"
 
 
 @dataclass(frozen=True, slots=True)
