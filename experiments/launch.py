@@ -67,12 +67,13 @@ class Captured:
     stderr: str
 
 
-def command(ranks: int, program: Sequence[str], mpi: str = "openmpi") -> Launch:
+def command(ranks: int, program: Sequence[str], mpi: str = "openmpi", *, crowded: bool | None = None) -> Launch:
     """Work out how to start ``program`` (an argument list) on ``ranks`` ranks of the MPI flavour ``mpi``.
 
     ``python`` means this interpreter, a ``*.py`` file is run with it, and either runs under ``python -m mpi4py``, so
-    that an uncaught exception on one rank ends all of them instead of leaving the others waiting. Raises UsageFault
-    where the program or the MPI is not there.
+    that an uncaught exception on one rank ends all of them instead of leaving the others waiting. ``crowded``: more
+    ranks than cores; by default this machine's are counted. Raises UsageFault where the program or the MPI is not
+    there.
     """
     if ranks < 1:
         raise UsageFault(f"{ranks} ranks cannot run; ask for at least 1")
@@ -80,7 +81,7 @@ def command(ranks: int, program: Sequence[str], mpi: str = "openmpi") -> Launch:
     if inside is not None:
         raise UsageFault(f"this process is already a rank of an MPI job ({inside} is set); start ranks from outside it")
     installation = installations.find(mpi)
-    crowded = oversubscribed(ranks)
+    crowded = oversubscribed(ranks) if crowded is None else crowded
     settings = {"MPI4PY_LIBMPI": installation.libmpi}
     notes: list[str] = []
     if installation.family == "openmpi":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -22,8 +22,12 @@ __all__ = ["LOCAL", "Cluster", "Hostfile", "Local", "On", "Place", "Slurm", "par
 On = Annotated[str, typer.Option("--on", help="Where ranks run: local, cluster, hostfile:FILE or slurm.")]
 """The option by which commands take a place, for ``parse``; its default is ``"local"``."""
 
-WAITING = {"CIRANDA_WAITING": "nap"}
-"""Ranks that share the cores of one machine with its network wait without turning round and round."""
+_WAITING = {
+    # Ranks share the cores of one machine with its network, so who waits lets others work.
+    "CIRANDA_WAITING": "nap",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "MPIR_CVAR_POLLS_BEFORE_YIELD": "1",
+}
 
 _ENTER = Path(__file__).parent / "cluster" / "enter.py"
 _PASSED = ("CIRANDA_", "OMPI_MCA_", "MPI4PY_", "PYTHON", "OMP_", "NUMBA_")
@@ -94,9 +98,10 @@ class Cluster:
         plain = launch.command(ranks, program, mpi)
         used = [host(number) for number in range(min(ranks, self.shape.hosts))]
         mpirun, *rest = plain.argv
-        settings: Mapping[str, str] = WAITING | {"TMPDIR": "/run/tmp"}
+        waiting = {name: value for name, value in _WAITING.items() if name not in os.environ}
+        settings = {**plain.environment, **waiting, "TMPDIR": "/run/tmp"}
         if plain.mpi.family == "openmpi":
-            settings = settings | _open_mpi(plain.mpi)
+            settings |= _open_mpi(plain.mpi)
             rest = ["--host", ",".join(f"{name}:{-(-ranks // len(used))}" for name in used), "--map-by", "node", *rest]
         else:
             rest = [
@@ -106,7 +111,7 @@ class Cluster:
         return replace(
             plain,
             argv=(*self.entering(0, tied=True), mpirun, *rest),
-            environment={**plain.environment, **settings},
+            environment=settings,
             notes=(*plain.notes, f"on the emulated cluster: {self.shape}"),
         )
 
@@ -136,15 +141,13 @@ class Hostfile:
 
     def command(self, ranks: int, program: Sequence[str], mpi: str) -> launch.Launch:
         """``mpirun`` with the file; Open MPI is told which variables to take along."""
-        plain = launch.command(ranks, program, mpi)
+        plain = launch.command(ranks, program, mpi, crowded=False)
         mpirun, *rest = plain.argv
         if plain.mpi.family == "mpich":
-            return replace(plain, argv=(mpirun, "-f", str(self.file.resolve()), *rest), oversubscribed=False)
+            return replace(plain, argv=(mpirun, "-f", str(self.file.resolve()), *rest))
         names = sorted({*plain.environment, *(name for name in os.environ if name.startswith(_PASSED))})
         passed = [word for name in names if not name.startswith("PRTE_") for word in ("-x", name)]
-        return replace(
-            plain, argv=(mpirun, "--hostfile", str(self.file.resolve()), *passed, *rest), oversubscribed=False
-        )
+        return replace(plain, argv=(mpirun, "--hostfile", str(self.file.resolve()), *passed, *rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +167,10 @@ class Slurm:
 
     def command(self, ranks: int, program: Sequence[str], mpi: str) -> launch.Launch:
         """``srun`` with the interface that the MPI speaks."""
-        plain = launch.command(ranks, program, mpi)
+        plain = launch.command(ranks, program, mpi, crowded=False)
         interface = "pmix" if plain.mpi.family == "openmpi" else "pmi2"
         srun = ("srun", f"--mpi={interface}", "--kill-on-bad-exit=1", "-n", str(ranks))
-        return replace(plain, argv=(*srun, *plain.argv[3:]), oversubscribed=False)
+        return replace(plain, argv=(*srun, *plain.argv[3:]))
 
 
 def parse(text: str) -> Place:
@@ -203,7 +206,7 @@ def _slurm() -> Slurm:
 
 
 def _open_mpi(mpi: installations.Installation) -> dict[str, str]:
-    """Its launcher and its messages take the hosts' network; a rank that waits lets others work."""
+    """Its launcher and its messages take the hosts' network, whatever else the environment says."""
     launcher = "PRTE_MCA_" if int(mpi.version.split(".")[0]) >= 5 else "OMPI_MCA_"
     prefix = "prte" if launcher == "PRTE_MCA_" else "oob_tcp"
     plm = "plm_ssh_agent" if launcher == "PRTE_MCA_" else "plm_rsh_agent"
@@ -215,5 +218,4 @@ def _open_mpi(mpi: installations.Installation) -> dict[str, str]:
         "OMPI_MCA_pml": "ob1",
         "OMPI_MCA_btl": "tcp,self",
         "OMPI_MCA_btl_tcp_if_include": "data",
-        "OMPI_MCA_mpi_yield_when_idle": "1",
     }
