@@ -29,6 +29,13 @@ _WAITING = {
     "MPIR_CVAR_POLLS_BEFORE_YIELD": "1",
 }
 
+_MPICH = {
+    # UCX sees that the hosts are one machine and goes through its memory; libfabric's sockets do not.
+    "MPIR_CVAR_CH4_NETMOD": "ofi",
+    "FI_PROVIDER": "tcp",
+    "FI_TCP_IFACE": "data",
+}
+
 _ENTER = Path(__file__).parent / "cluster" / "enter.py"
 _PASSED = ("CIRANDA_", "OMPI_MCA_", "MPI4PY_", "PYTHON", "OMP_", "NUMBA_")
 
@@ -108,6 +115,7 @@ class Cluster:
                 "-launcher", "ssh", "-launcher-exec", "/run/agent", "-iface", "data", "-hosts", ",".join(used),
                 "-ppn", "1", *rest,
             ]  # fmt: skip
+            settings |= _MPICH
         return replace(
             plain,
             argv=(*self.entering(0, tied=True), mpirun, *rest),
