@@ -138,6 +138,8 @@ def _crossings(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
         if row["over"] == "nbytes"
     ]
+    if not shown:
+        return
     columns = ("servers", "against", "", "measured", *_MODELS.values())
     _table(f"Where parameter servers and allreduce overtake each other (servers {HALF}, p: of p ranks)", columns, shown)
 

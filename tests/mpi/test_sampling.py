@@ -17,7 +17,7 @@ from mpi4py import MPI
 from collectives import Communicator
 from experiments import sampling
 from experiments.errors import Failure
-from experiments.grid import Grid, Pace
+from experiments.grid import Case, Grid, Pace
 from experiments.job import Job
 from experiments.machine import oversubscribed
 
@@ -78,6 +78,42 @@ def test_when_time_is_over_every_cell_still_gets_its_least(job: Job) -> None:
     if WORLD.rank == 0:
         kept = [(line["algorithm"], line["nbytes"]) for line in lines if not line["warmup"]]
         assert Counter(kept) == {(name, size): Pace.LEAST for name in ("ring", "native") for size in (8, 64)}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_slow_cell_has_no_warm_up_and_every_call_is_checked(
+    job: Job, monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    calls = [0]
+
+    def spoil(comm: Communicator, result: np.ndarray) -> None:
+        calls[0] += 1
+        if calls[0] == 2:  # in the second of three samples
+            _add_one(comm, result)
+
+    monkeypatch.setattr(Communicator, "Allreduce", _damaged(spoil))
+    sink = sampling.Sink(io.StringIO()) if WORLD.rank == 0 else None
+    sampler = sampling.Sampler(job, 5, 400, first=9)
+    sampler.visit_slow(Case("ring", 400, "float32", "sum", in_place), 3, sink)
+    assert calls[0] == 3
+    if sink is not None:
+        assert isinstance(sink.samples, io.StringIO)
+        lines = [json.loads(line) for line in sink.samples.getvalue().splitlines()]
+        assert [(line["launch"], line["visit"], line["sample"], line["warmup"]) for line in lines] == [
+            (5, 9, number, False) for number in range(3)
+        ]
+        assert {line["wrong"] for line in lines} == {1}
+        assert len(sink.stories) == 1
+
+
+def test_cpu_time_is_that_of_the_call(job: Job) -> None:
+    lines, _ = taken(job, Grid.choose(["ring"], [1 << 20], ["float32"], ["sum"]))
+    for line in lines:
+        assert len(line["cpu_ns"]) == WORLD.size
+        assert all(cpu >= 0 for cpu in line["cpu_ns"])
+    if WORLD.rank == 0:
+        # Adding a megabyte takes a processor; one rank copies it.
+        assert sum(sum(line["cpu_ns"]) for line in lines) > 0
 
 
 @pytest.mark.parametrize("op", ["sum", "band", "lxor", "max"])
