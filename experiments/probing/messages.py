@@ -15,6 +15,7 @@ from experiments.traffic import Exchange, PingPong, Stream, partner
 
 __all__ = ["exchange", "ping_pong", "sizing", "train", "wagons"]
 
+_TRAIN = 20e-3  # seconds of a train, between 3 and 24 messages
 _SAMPLE = 2e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
 
 
@@ -52,7 +53,7 @@ def train(team: Team, size: int, estimate: float) -> Item:
 
 def wagons(estimate: float) -> int:
     """How many messages a train has whose messages take about ``estimate`` seconds each."""
-    return _many(40e-3 / estimate, 4, 24)
+    return _many(_TRAIN / estimate, 3, 24)
 
 
 def _timing(team: Team, pattern: Scheduled, size: int, count: int, *, first_only: bool) -> Item:

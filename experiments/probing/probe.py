@@ -27,6 +27,7 @@ _PAIRS, _COMPANY = 0.1, 0.05  # parts of the time limit
 _MOST_IN_COMPANY = 32  # ranks
 _YIELD = "OMPI_MCA_mpi_yield_when_idle"
 _OWN_WAITING = "CIRANDA_WAITING"
+_ARITHMETIC = ("reduction", *DTYPES)
 _TOGETHER = (1 << 14, 1 << 18, 1 << 22)  # bytes of the vectors that all ranks add at once, for gamma
 
 
@@ -40,9 +41,9 @@ class _Crowd:
     items: dict[str, list[Item]] = field(default_factory=dict[str, list[Item]])
     wagons: list[int] = field(default_factory=list[int])
 
-    def everything(self) -> list[Item]:
-        """All items, in an order that is the same on all ranks."""
-        return [item for group in self.items.values() for item in group]
+    def everything(self, *, arithmetic: bool = True) -> list[Item]:
+        """All items, or all but those of ``arithmetic``, in an order that is the same on all ranks."""
+        return [item for name, group in self.items.items() if arithmetic or name not in _ARITHMETIC for item in group]
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class Probe:
                 break
             for group in groups:
                 if group.team is not None:
-                    visit(group.team, group.everything(), share)
+                    visit(group.team, group.everything(arithmetic=done < _FEWEST_PASSES), share)
                 napping(comm)
             last = time.perf_counter() - start
 

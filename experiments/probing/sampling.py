@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from mpi4py import MPI
 
 from experiments.probing.team import Team
 
@@ -29,26 +28,33 @@ class Item:
     found: list[float] = field(default_factory=list[float])
 
 
-def visit(team: Team, items: Sequence[Item], share: float, *, fewest: int = 1) -> None:
-    """Take samples of each item for about ``share`` seconds, at least ``fewest``; collective over the team."""
+def visit(team: Team, items: Sequence[Item], share: float) -> None:
+    """Take samples of each item for about ``share`` seconds; collective over the team.
+
+    At least one, and two of those that are over soon, after a warm-up.
+    """
     for item in items:
         # Rank 0's clock decides for all: the ranks must take the same samples.
-        if team.agreed(2 if item.found and item.seconds > _COLD else 1, most=2) == 1:
+        long = team.agreed(2 if item.found and item.seconds > _COLD else 1, most=2) == 2
+        if not long:
             _timed(item)
-        count = max(fewest, team.agreed(share / item.seconds, most=_MOST))
+        count = team.agreed(max(1 if item.seconds > _COLD else 2, share / item.seconds), most=_MOST)
         for _ in range(count):
             value = _timed(item)
             item.found.append(float("nan") if value is None else value)
 
 
 def gathered(team: Team, items: Sequence[Item]) -> list[list[float]]:
-    """For each item and sample the mean over the ranks that take part; collective over the team."""
+    """For each item the samples of all ranks that take part, one after the other; collective over the team.
+
+    Not their means: one slow pair among four would spoil each of these, and the median of all shrugs it off.
+    """
     mine = np.concatenate([np.asarray(item.found, np.float64) for item in items])
-    part = ~np.isnan(mine)
-    total = np.stack([np.where(part, mine, 0.0), part.astype(np.float64)])
-    team.comm.Allreduce(MPI.IN_PLACE, total, MPI.SUM)
+    table = np.empty((team.comm.size, mine.size))
+    team.comm.Allgather(mine, table)
     ends = np.cumsum([len(item.found) for item in items])[:-1]
-    return [group.tolist() for group in np.split(total[0] / total[1], ends)]
+    groups = np.split(table, ends, axis=1)
+    return [group[~np.isnan(group)].tolist() for group in groups]
 
 
 def _timed(item: Item) -> float | None:
