@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from collectives import catalogue
-from collectives.profile import Fitted, Profile
+from collectives.profile import Crowd, Fitted, Pair, PairClass, Profile
 from experiments.records import NATIVE, Record, bandwidths, document
 from simulator import networks, simulate, theory
 
@@ -41,6 +43,54 @@ def profile(ranks: int, *, crowded: bool = False) -> Profile:
         intervals={"alpha": (alpha * 0.9, alpha * 1.1), "beta": (beta * 0.8, beta * 1.2)},
         duplex=((8, 1.0), (1024, 1.1), (65536, 1.4), (4194304, 1.9)), points=tuple(points),
     )  # fmt: skip
+
+
+def rich_profile(ranks: int, **changes: Any) -> Profile:
+    """A profile of schema 2, with everything that a calibration can hold: two racks of an emulated cluster."""
+    plain = profile(ranks)
+    curve = tuple((n, 1.1 * (plain.alpha + plain.beta * n)) for n in (0, 8, 1024, 65536, 4194304))
+    classes = tuple(
+        PairClass(name, 4, plain.alpha * dearer, plain.beta, {"alpha": (1e-6, 9e-6), "beta": (1e-10, 2e-10)})
+        for name, dearer in (("near", 1.0), ("far", 2.0))
+    )
+    pairs = tuple(Pair(a, b, plain.alpha, plain.beta) for a in range(ranks) for b in range(ranks) if a != b)
+    values: dict[str, Any] = {
+        "curve": curve, "changes": (65536,), "eager": 65536, "streams": ((8, 0.8), (65536, 0.95)),
+        "overhead_per_byte": 1e-11, "cores": 2, "waiting": "yields", "classes": classes, "pairs": pairs,
+        "points": tuple(replace(p, curve=1.01 * p.seconds) if p.pattern == "pingpong" else p for p in plain.points),
+        "crowd": (Crowd(2, plain.alpha, plain.beta, plain.overhead, 0.0, curve, plain.duplex),),
+        "groups": tuple(rank % 2 for rank in range(ranks)), "trunk": 1.25e7, "declared": "two-racks", "agrees": True,
+    }  # fmt: skip
+    return replace(plain, **{**values, **changes})
+
+
+def explained(item: Record, **shares: float) -> Record:
+    """The record with the gap between theory and measurement shared out among terms; what is left is unexplained."""
+    if item.theory_seconds is None or item.measured_seconds is None:
+        return item
+    gap = item.measured_seconds - item.theory_seconds
+    terms = {name: share * gap for name, share in shares.items()}
+    terms["unexplained"] = gap - sum(terms.values())
+    return replace(
+        item,
+        simulated_seconds=item.measured_seconds - terms["unexplained"],
+        explained=terms,
+        reason=max(terms, key=lambda name: abs(terms[name])),
+        cpu_seconds=item.measured_seconds / 3,
+    )
+
+
+def with_samples(folder: Path, content: Iterable[Record], count: int = 20, seed: int = 1) -> Path:
+    """Write ``count`` samples around each record's time, and a slower warm-up, where the results lie."""
+    luck = random.Random(seed)
+    with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
+        for item in content:
+            key = {"algorithm": item.algorithm, "ranks": item.ranks, "nbytes": item.nbytes, "dtype": item.dtype}
+            for number in range(count + 1):
+                seconds = (item.measured_seconds or 1.0) * (luck.uniform(0.97, 1.03) if number else 50)
+                line = {**key, "op": item.op, "in_place": item.in_place, "warmup": not number, "seconds": seconds}
+                file.write(json.dumps(line) + "\n")
+    return folder
 
 
 def record(name: str, ranks: int, nbytes: int, seconds: float, native: float | None, **changes: object) -> Record:

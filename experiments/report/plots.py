@@ -88,7 +88,7 @@ class Plots:
         return self._whole(title, ordered, [shown(count) for count in ordered], 0.06)
 
     def even_axis(self, title: str, ends: tuple[float, float], shown: Callable[[float], str], ticks: int = 5) -> Figure:
-        """A linear axis between ``ends``, with ticks at round steps."""
+        """A linear axis between ``ends``, with ticks at round steps; without a title where ``title`` is empty."""
         low, high = ends
         step = _round_step((high - low) / ticks)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -106,7 +106,8 @@ class Plots:
         return self._titled(title, "log") | {"range": ends, "tickvals": list(values), "ticktext": list(labels)}
 
     def _titled(self, key: str, kind: str) -> Figure:
-        return {**_AXIS, "type": kind, "title": {"text": str(self.texts(key)), "standoff": 10}}
+        title = {"title": {"text": str(self.texts(key)), "standoff": 10}} if key else {}
+        return {**_AXIS, "type": kind, **title}
 
 
 def reach(trace: Figure) -> list[float]:

@@ -42,7 +42,7 @@ class TermFigures(Plots):
         lengths = [[bar["x"][at] for bar in bars] for at in range(len(group))]
         low = min(sum(min(0.0, part) for part in parts) for parts in lengths)
         high = max(sum(max(0.0, part) for part in parts) for parts in lengths)
-        across = self.even_axis("axis.parts", (min(0.0, 1.05 * low), max(1.0, high) * 1.05), self.numbers.percent)
+        across = self.even_axis("", (min(0.0, 1.05 * low), max(1.0, high) * 1.05), self.numbers.percent)
         figure = self.framed(bars, across, self.named_axis(names), legend=True)
         figure["layout"] |= {"barmode": "relative", "bargap": 0.25}
         return figure

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import pytest
 
 from collectives import catalogue
 from experiments.report import page
+from experiments.report.comparison import compare, side
 from experiments.report.drawings import drawings
 from experiments.report.results import load
 from experiments.report.texts import Texts
+from experiments.report.what_if import Forecast, Outlook
 from tests import measurements
 
 ALGORITHMS = catalogue.names("allreduce")
@@ -24,15 +29,31 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("report")
-    content = measurements.records(ALGORITHMS, (2, 4, 8), measurements.SIZES)
+    plain = measurements.records(ALGORITHMS, (2, 4, 8), measurements.SIZES)
+    content = [measurements.explained(item, curve=0.1, duplex=0.7, processor=0.1) for item in plain]
     content.append(measurements.record(HOSTILE, 2, 8, 1e-5, None))
-    results = load(
-        measurements.write(folder / "data", content, environment={**measurements.ENVIRONMENT, "cpu": HOSTILE})
-    )
+    known = {
+        **measurements.ENVIRONMENT,
+        "cpu": HOSTILE,
+        "place": "cluster",
+        "place_facts": {"hosts": 8, "rate": 12.5e6},
+    }
+    data = measurements.write(folder / "data", content, environment=known)
+    measurements.with_samples(data, content)
+    measurements.rich_profile(8).save(data / "profile-8.json")
+    results = load(data)
+    older = measurements.write(folder / "older", plain, environment=measurements.ENVIRONMENT)
+    slower = [replace(item, measured_seconds=2 * (item.measured_seconds or 1.0)) for item in plain if item.ranks == 4]
+    measurements.with_samples(older, slower, seed=2)
+    forecast = Forecast(8, 10, [
+        Outlook(name, hosts, size, None if hosts > 64 and name == "chain" else hosts * 1e-5, 1e-3)
+        for name in ALGORITHMS for hosts in (64, 1024, 16384) for size in (8, 65536)
+    ])  # fmt: skip
+    extras = page.Extras(compare(side(older), side(data)), forecast, results)
     written: dict[str, Path] = {}
     for language in ("en", "pt"):
         written[language] = folder / f"{language}.html"
-        html = page.render(results, Texts(language), drawings(results, language), ("again", "again"))
+        html = page.render(results, Texts(language), drawings(results, language), ("again", "again"), extras)
         written[language].write_text(html, encoding="utf-8")
     return written
 
@@ -71,9 +92,12 @@ def brightness(browser: Any, element: str, of: str) -> float:
 def test_it_draws_every_plot_without_complaint_or_network(browser: Any, pages: Any, language: str) -> None:
     browser.get_log("browser"), browser.get_log("performance")
     opened(browser, pages[language])
-    for name in ("latency", "bandwidth", "scaling", "accuracy"):
+    for name in ("latency", "bandwidth", "scaling", "accuracy", "what_if", "local"):
         lines = asked(browser, f"document.querySelectorAll('[data-figure={name}] .scatterlayer .trace').length")
         assert lines >= len(ALGORITHMS), name
+    for name in ("errors", "messages", "residuals", "factors", "efficiency", "example"):
+        assert asked(browser, f"document.querySelectorAll('[data-figure={name}] .scatterlayer .trace').length"), name
+    assert asked(browser, "document.querySelectorAll('[data-figure=terms] .barlayer .bars').length") == 5
     assert asked(browser, "document.querySelectorAll('.drawing svg').length") == len(ALGORITHMS)
     assert asked(browser, "document.documentElement.lang") == {"en": "en", "pt": "pt-BR"}[language]
     assert browser.title != "broken"
@@ -173,6 +197,42 @@ def test_it_prints_dark_on_white(browser: Any, pages: Any) -> None:
     assert brightness(browser, ".xtick text", "fill") < 100
 
 
+PAPER = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True, "preferCSSPageSize": True}  # A4, inches
+
+
+def test_it_prints_to_a_pdf_that_holds_everything(browser: Any, pages: Any) -> None:
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
+    opened(browser, pages["en"])
+    printed = pypdf.PdfReader(BytesIO(b64decode(browser.execute_cdp_cmd("Page.printToPDF", PAPER)["data"])))
+    assert 5 < len(printed.pages) < 60
+    width, height = printed.pages[0].mediabox[2:]
+    assert (round(float(width)), round(float(height))) == (595, 842)
+    text = " ".join("".join(sheet.extract_text() for sheet in printed.pages).split())
+    say = Texts("en")
+    for key in ("summary", "against", "scaling", "winners", "predicted", "why", "calibration", "what_if", "data"):
+        assert str(say(f"section.{key}")) in text, key
+    # What a reader on a screen would choose or unfold is all there: tables of each rank count, and every drawing.
+    for ranks in (2, 4, 8):
+        assert text.count(f"{ranks} ranks") > 3, ranks
+    assert text.count("Drawn from the simulator's record") == len(ALGORITHMS)
+    assert "load_average" in text
+    assert "4 MiB" in text
+
+
+def test_no_plot_is_cut_off_on_paper(browser: Any, pages: Any) -> None:
+    opened(browser, pages["en"])
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    printable = 703  # CSS pixels between the margins of an A4 sheet
+    size = {"width": printable, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_async_script("setTimeout(arguments[0], 400)")  # page.js waits a moment after a change of width
+    outside = """[...document.querySelectorAll('.plot text, .plot .main-svg, .drawing svg, .drawing svg text, td, th')]
+        .filter((e) => e.getBoundingClientRect().right > arguments[0] + 1)
+        .map((e) => `${e.closest('section')?.id} ${e.tagName}: ${e.textContent.slice(0, 40)}`)"""
+    assert asked(browser, outside, printable) == []
+    assert asked(browser, "[...document.querySelectorAll('.plot')].every((e) => e.querySelector('.main-svg'))")
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_series_stands_out_from_the_paper(browser: Any, pages: Any, dark: bool) -> None:
     opened(browser, pages["en"], dark=dark)
@@ -185,7 +245,7 @@ def test_every_series_stands_out_from_the_paper(browser: Any, pages: Any, dark: 
             return 0.2126 * r + 0.7152 * g + 0.0722 * b;
         };
         const paper = light(getComputedStyle(document.querySelector('section')).backgroundColor);
-        return [...document.querySelectorAll('.legend .mark path')].map((mark) => {
+        return [...document.querySelectorAll('#measured .legend .mark path')].map((mark) => {
             const own = light(getComputedStyle(mark).fill);
             return (Math.max(own, paper) + 0.05) / (Math.min(own, paper) + 0.05);
         });

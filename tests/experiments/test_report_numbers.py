@@ -32,6 +32,21 @@ def test_what_is_not_known_is_a_dash(method: str, value: float | None) -> None:
     assert getattr(Numbers(), method)(value) == "–"
 
 
+@given(st.floats(0, 1))
+def test_a_probability_is_never_printed_as_nothing(value: float) -> None:
+    shown = ENGLISH.probability(value)
+    assert shown == "<0.001" if value < 0.001 else float(shown) == float(f"{value:.2g}")
+    assert PORTUGUESE.probability(value).replace(",", ".") == shown
+
+
+@given(st.floats(1, 2**50))
+def test_a_size_that_was_computed_has_a_unit_that_fits(value: float) -> None:
+    number, unit = ENGLISH.about_bytes(value).split("\u202f")
+    power = ("B", "KiB", "MiB", "GiB", "TiB").index(unit)
+    assert 1 <= float(number) <= 1024
+    assert float(number) * 1024**power == float(f"{value / 1024**power:.3g}") * 1024**power
+
+
 def test_small_shares_are_not_rounded_to_nothing() -> None:
     assert (ENGLISH.percent(0.0), ENGLISH.percent(1e-5), ENGLISH.percent(0.0512)) == (
         "0.0\u202f%",
@@ -56,7 +71,9 @@ def test_portuguese_is_not_english() -> None:
     same = {key for key, text in Texts("pt").entries.items() if text == Texts("en").entries[key]}
     assert same <= {
         "page.kicker", "environment.python", "environment.ciranda", "axis.ranks", "controls.ranks", "hover.ranks",
-        "summary.ranks", "winners.ranks", "winners.tied", "why.ranks", "calibration.ranks",
+        "summary.ranks", "winners.ranks", "winners.tied", "why.ranks", "calibration.ranks", "against.ranks",
+        "against.what_python", "against.what_mpi", "against.what_numpy", "against.what_mpi4py", "against.what_numba",
+        "scaling.cell", "scaling.rival_first",
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -17,13 +17,15 @@ from collectives import catalogue
 from collectives.profile import Profile
 from experiments import cli
 from experiments.errors import Failure, UsageFault
-from experiments.records import Record
-from experiments.report import page
+from experiments.records import Record, read_document
+from experiments.report import page, what_if
 from experiments.report.command import command
+from experiments.report.comparison import Comparison, Side, compare, side
 from experiments.report.drawings import drawings
 from experiments.report.findings import accuracy
-from experiments.report.results import load
+from experiments.report.results import Results, load
 from experiments.report.texts import Texts
+from experiments.report.what_if import Forecast, Outlook
 from tests import measurements
 
 ALGORITHMS = catalogue.names("allreduce")
@@ -68,6 +70,12 @@ def rendered(folder: Path, content: Sequence[Record], language: str = "en", **kn
     environment = {**measurements.ENVIRONMENT, **known}
     results = load(measurements.write(folder, content, environment=environment))
     return page.render(results, Texts(language), drawings(results, language), COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def _short_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forecast for many hosts has tests of its own."""
+    monkeypatch.setattr(what_if, "LIMIT", 1)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +225,48 @@ class Noting(Texts):
         return super().get(key)
 
 
+FORECAST = Forecast(8, 10, [Outlook("ring", 64, 8, 1.0, 1.0), Outlook("ring", 1024, 8, None, 2.0)])
+
+
+def emulated() -> Iterator[tuple[list[Record], dict[str, Any], Profile]]:
+    """Results of emulated clusters and other places, with a profile of schema 2 each."""
+    servers = ["parameter_server", "parameter_server:servers=1"]
+    content = measurements.records(["ring", *servers], (2, 4), measurements.SIZES)
+    facts = {"hosts": 4, "rate": 12.5e6, "delay": 1e-3, "topology": "two-racks", "oversubscription": 4}
+    cluster = {"place": "cluster", "place_facts": facts}
+    shares = {"schedule": 0.01, "curve": 0.1, "duplex": 0.6, "processor": 0.1, "contention": 0.05, "reduction": 0.02}
+    told = [measurements.explained(item, **shares) for item in content]
+    missing = [replace(item, measured_seconds=None, nbytes=2**25) for item in content[1:7]]
+    yield [*told, *missing], cluster, measurements.rich_profile(4)
+    # Servers are faster at first, or always, and others are not; and the curve makes the ring faster than theory.
+    crossed = [
+        replace(item, measured_seconds=seconds, simulated_seconds=seconds)
+        for item in content
+        if (seconds := 1e-3 if item.algorithm in servers else 1e-5 * item.nbytes**0.5)
+    ]
+    quick = [replace(item, measured_seconds=0.5 * (item.theory_seconds or 1.0)) for item in content]
+    curved = [measurements.explained(item, curve=0.9) for item in quick]
+    other = {"place": "slurm", "place_facts": {"hosts": 2}}
+    bare = measurements.rich_profile(4, eager=-1, waiting="spins", groups=(0,) * 4, trunk=0.0, agrees=False)
+    yield curved, other, bare
+    yield crossed, {"place": "local", "place_reason": "no cluster can be made here"}, replace(bare, agrees=None)
+
+
+def compared(folder: Path, results: Results, data: Path) -> Comparison:
+    """The results beside others of another machine, of which some are faster, some slower, and some untested."""
+    factors = {"ring": 1.5, "parameter_server": 0.5}
+    records, _ = read_document(json.loads((data / "results.json").read_text(encoding="utf-8")))
+    past = [replace(r, measured_seconds=(r.measured_seconds or 1.0) * factors.get(r.algorithm, 1.0)) for r in records]
+    names = ("cpu", "cores", "system", "python", "mpi")
+    known = dict.fromkeys(names, "other") | {"packages": dict.fromkeys(("numpy", "mpi4py", "numba"), "0")}
+    old = measurements.write(folder, [*past, measurements.record("linear", 2, 8, 1.0, 1.0)], environment=known)
+    measurements.with_samples(old, [r for r in past if r.measured_seconds and r.ranks == 2])
+    before, now = side(old), Side(results, side(data).samples)
+    kind = before.results.kind._replace(library="other", op="max")
+    samples = {**before.samples}
+    return compare(Side(replace(before.results, kind=kind), samples), now)
+
+
 def test_no_text_is_written_that_no_page_uses(tmp_path: Path, content: list[Record]) -> None:
     say = Noting("en")
 
@@ -245,6 +295,21 @@ def test_no_text_is_written_that_no_page_uses(tmp_path: Path, content: list[Reco
     lonely = measurements.write(tmp_path / "lonely", stranger, environment=measurements.ENVIRONMENT)
     (lonely / "profile-2.json").unlink()
     page.render(load(lonely), say, [], COMMANDS)
+    for number, (records, known, profile) in enumerate(emulated()):
+        folder = measurements.write(
+            tmp_path / f"emulated-{number}", records, environment=measurements.ENVIRONMENT | known
+        )
+        profile.save(folder / f"profile-{profile.ranks}.json")
+        measurements.with_samples(folder, records)
+        for name in ("comparison.json", "what_if.json"):
+            (folder / name).write_text("{}", encoding="utf-8")
+        results = load(folder)
+        extras = page.Extras(compared(tmp_path / f"compared-{number}", results, folder), FORECAST, results)
+        page.render(results, say, [], COMMANDS, extras)
+    nothing = Comparison({}, [], 0, 0, [])
+    same = replace(compared(tmp_path / "same", results, folder), changes=[])
+    for comparison in (nothing, same, compare(side(folder), side(folder))):
+        page.render(results, say, [], COMMANDS, page.Extras(comparison))
     assert say.used >= say.entries.keys() - {"page.decimal"}  # which is read when the texts are
 
 
