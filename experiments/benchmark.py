@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from experiments import on_ranks, places
 from experiments.errors import Failure, UsageFault
 from experiments.launches import LAUNCHES, SAMPLES, Measurement, Notify, Progress, measure, start_fresh
 from experiments.units import format_seconds, parse_ranks, parse_seconds, parse_sizes
+from experiments.work_folders import work_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -122,8 +122,8 @@ def _folder(output: Path | None) -> Generator[Path]:
     if output is not None:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="ciranda-") as name:
-        yield Path(name)
+    with work_folder() as made:
+        yield made
 
 
 @contextmanager

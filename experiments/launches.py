@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from experiments.grid import Grid, Pace
 from experiments.places import LOCAL, Place
 from experiments.progress import Notify, Progress, last_line, watching
 from experiments.records import Record
+from experiments.work_folders import work_folder
 
 __all__ = ["Measurement", "Notify", "Progress", "measure", "run_ranks", "start_fresh"]
 
@@ -114,8 +114,7 @@ class _Series:
     def launch(self, ranks: int, pace: Pace) -> dict[str, Any]:
         """Run one launch and return what its rank 0 tells of it."""
         visits = len(self.grid.cases(ranks)) * Pace.VISITS
-        with tempfile.TemporaryDirectory(prefix="ciranda-") as name:
-            work = Path(name)
+        with work_folder() as work:
             steps = work / "progress.jsonl"
             with watching(steps, self.notify, self.done, self.total):
                 started = run_ranks(

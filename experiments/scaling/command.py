@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typer.core import TyperCommand
 
 from experiments.errors import Failure, UsageFault
 from experiments.units import parse_ranks, parse_seconds, parse_sizes
+from experiments.work_folders import work_folder
 
 if TYPE_CHECKING:
     from collectives.profile import Profile
@@ -97,12 +97,12 @@ def command(
     request = _request(algorithms, ranks, sizes, full, time_limit, launches, samples, compute, mpi, seed)
     known = _profile(profile, max(request.ranks))
     _check_writable(as_json)
-    with grounds.chosen(on, request.ranks) as ground, _folder(output) as folder, shown_progress() as notify:
+    with grounds.chosen(on, request.ranks) as ground, _folder(output) as results, shown_progress() as notify:
         kept = grounds.fitting(request.ranks, ground.place)
         left_out = [count for count in request.ranks if count not in kept]
         _tell([*ground.notes, *(f"the cluster has too few hosts for {count} ranks: left out" for count in left_out)])
         found = run(
-            replace(request, ranks=kept), folder, ground.place, reason=ground.reason, profile=known, notify=notify
+            replace(request, ranks=kept), results, ground.place, reason=ground.reason, profile=known, notify=notify
         )
     if as_json != STDOUT:
         tables.show(found)
@@ -177,8 +177,8 @@ def _folder(output: Path | None) -> Generator[Path]:
     if output is not None:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="ciranda-") as name:
-        yield Path(name)
+    with work_folder() as made:
+        yield made
 
 
 def _tell(notes: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from experiments.places import Place
 from experiments.progress import Notify, last_line, watching
 from experiments.scaling.plan import Visit
 from experiments.scaling.ranks import JOBS, PLAN, PROGRESS, dump
+from experiments.work_folders import work_folder
 
 __all__ = ["Series"]
 
@@ -50,8 +50,7 @@ class Series:
         """Carry out ``visits`` in a shuffled order in launch ``number`` of ``launches``."""
         began, planned = time.monotonic(), sum(visit.total for visit in visits)
         groups = _shuffled(visits, f"{seed}/{number}")
-        with tempfile.TemporaryDirectory(prefix="ciranda-") as name:
-            work = Path(name)
+        with work_folder() as work:
             steps = work / PROGRESS
             (work / PLAN).write_text(json.dumps(dump(groups, planned, self.cell_limit)), encoding="utf-8")
             arguments = [f"--launch={number}", f"--work={work}", f"--file={self.file.resolve()}"]
