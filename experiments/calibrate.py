@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,7 @@ from experiments import on_ranks
 from experiments.errors import UsageFault
 from experiments.places import On
 from experiments.units import parse_ranks, parse_seconds
+from experiments.work_folders import work_folder
 
 if TYPE_CHECKING:
     from collectives.profile import Profile
@@ -93,8 +93,8 @@ def calibrate(
 
     _check(ranks)
     place = place or LOCAL
-    with tempfile.TemporaryDirectory(prefix="ciranda-") as work:
-        file = Path(work) / "samples.json"
+    with work_folder() as work:
+        file = work / "samples.json"
         program = ["python", "-m", "experiments.calibrate", f"--time-limit={time_limit}", f"--samples-file={file}"]
         run_ranks(ranks, program, mpi, _longest(time_limit), lambda: "calibrating", place)
         measured = json.loads(file.read_text(encoding="utf-8"))
