@@ -14,9 +14,9 @@ __all__ = ["available", "current", "temporary"]
 
 def available() -> str | None:
     """Why no cluster can be made on this machine, or None where it can."""
-    from experiments.cluster import holder
+    from experiments.cluster import namespaces
 
-    return holder.available()
+    return namespaces.available()
 
 
 def current() -> Cluster | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -12,26 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from experiments.cluster.namespaces import environment, shortened, unsharing
 from experiments.cluster.shape import Shape, script
 from experiments.errors import UsageFault
 
-__all__ = ["MARK", "Holder", "available", "clear", "start", "started_at", "tool"]
+__all__ = ["MARK", "Holder", "clear", "start", "started_at"]
 
 MARK = "CIRANDA_CLUSTER_HOLDER"
 """The variable by which the processes that hold a cluster are found; its value names the cluster's state file."""
 
-_TOOLS = ("unshare", "setsid", "nsenter", "mount", "hostname", "ip", "tc")
-_ADMIN_FOLDERS = ("/usr/sbin", "/sbin")  # not on the PATH of an ordinary user, who may use them in namespaces
 _PATIENCE = 30.0  # seconds that the namespaces may take to come up, or to go
 _READY = "ready"
-_TRIAL = """
-mount -t tmpfs ciranda /run
-ip link add trial0 type veth peer name trial1
-ip netns add host0
-tc qdisc add dev trial0 root handle 1: htb default 2
-tc class add dev trial0 parent 1: classid 1:2 htb rate 1mbit ceil 1mbit burst 10000 cburst 10000
-tc filter add dev trial0 parent 1: protocol ip prio 1 u32 match u16 0x0000 0xff00 at 2 flowid 1:2
-"""
 # Who made the cluster is told to go on by a line, so that nothing is left where it ended before it wrote the state.
 _KEEP = f"trap '' CHLD\necho {_READY}\nread go || exit 1\nexec sleep infinity\n"
 # cat, for dash's own read ends with the first SIGCHLD, even an ignored one, and with it the whole cluster.
@@ -60,39 +50,17 @@ class Holder:
             _kill(pid, started)
 
 
-def tool(name: str) -> str | None:
-    """The path of a program, also of those for administrators."""
-    return shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), *_ADMIN_FOLDERS]))
-
-
-def available() -> str | None:
-    """Why no cluster can be made on this machine, or None where it can; takes some 20 ms."""
-    if missing := _missing():
-        return missing
-    try:
-        tried = subprocess.run(
-            [*_unshare(), "sh", "-ec", _TRIAL], env=_environment(), capture_output=True, text=True, timeout=_PATIENCE,
-            check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        return f"namespaces cannot be tried: {fault}"
-    if tried.returncode == 0:
-        return None
-    return f"this machine allows no namespaces for it: {_told(tried.stderr) or f'exit code {tried.returncode}'}"
-
-
 def start(shape: Shape, mark: str, *, while_held: bool) -> tuple[Holder, IO[str]]:
     """Make a cluster, and return its holder and the line to it: it goes on alone once ``go`` is written there.
 
     Until then it ends with this process, and with ``while_held`` also after that, or as soon as the line is closed.
     Raises UsageFault where this machine cannot make it.
     """
-    if missing := _missing():
-        raise UsageFault(f"no cluster can be made here: {missing}")
+    way = unsharing()
     program = "set -e\n" + script(shape) + (_KEEP_WHILE_HELD if while_held else _KEEP)
     # setsid goes at once, so the holder is no child of this process, which may end long before it.
     process = subprocess.Popen(
-        [tool("setsid") or "setsid", "--fork", *_unshare(), "sh", "-c", program], env=_environment() | {MARK: mark},
+        ["setsid", "--fork", *way, "sh", "-c", program], env=environment() | {MARK: mark},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
     )  # fmt: skip
     assert process.stdin is not None
@@ -130,22 +98,6 @@ def started_at(pid: int) -> int:
     return -1 if fields[0] in "ZX" else int(fields[19])
 
 
-def _missing() -> str | None:
-    missing = [name for name in _TOOLS if tool(name) is None]
-    return f"{', '.join(missing)} not found (apt install iproute2 util-linux hostname)" if missing else None
-
-
-def _unshare() -> list[str]:
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    spaces = ["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return [tool("unshare") or "unshare", *user, *spaces]
-
-
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join([*os.get_exec_path(), *_ADMIN_FOLDERS])
-    return {"PATH": path, "LC_ALL": "C"}
-
-
 def _came_up(output: IO[str]) -> bool:
     readable, _, _ = select.select([output], [], [], _PATIENCE)
     return bool(readable) and output.readline().strip() == _READY
@@ -154,11 +106,7 @@ def _came_up(output: IO[str]) -> bool:
 def _why(told: str, shape: Shape) -> str:
     if shape.delay and "netem" not in told and "qdisc kind is unknown" in told:
         return "--delay needs netem, and this kernel has none (sch_netem); leave --delay away"
-    return f"the cluster did not come up: {_told(told) or 'no answer'}"
-
-
-def _told(text: str) -> str:
-    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-300:]
+    return f"the cluster did not come up: {shortened(told) or 'no answer'}"
 
 
 def _marked(mark: str) -> dict[int, int]:

@@ -37,8 +37,6 @@ def up(shape: Shape) -> Cluster:
 
 def down() -> str:
     """End the cluster that is up, and what is left of others; says what there was."""
-    if not state.folder().exists():
-        return "no cluster was up"
     with state.locked():
         known = state.read()
         ended = _clear()

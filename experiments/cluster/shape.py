@@ -156,15 +156,17 @@ def _joined(shape: Shape) -> Iterator[str]:
     if shape.topology == "ring":
         yield from _ring(shape)
         return
-    yield from (f"ip link add rack{rack} mtu {MTU} type bridge && ip link set rack{rack} up" for rack in {*shape.racks})
+    yield from (
+        f"ip link add name rack{rack} mtu {MTU} type bridge && ip link set rack{rack} up" for rack in {*shape.racks}
+    )
     if shape.trunk:
-        yield f"ip link add trunk0 mtu {MTU} type veth peer name trunk1 mtu {MTU}"
+        yield f"ip link add name trunk0 mtu {MTU} type veth peer name trunk1 mtu {MTU}"
         for rack in (0, 1):
             yield f"ip link set trunk{rack} master rack{rack} up"
             yield from _limited("tc", f"trunk{rack}", shape.trunk)
     for number, rack in enumerate(shape.racks):
         name = host(number)
-        yield f"ip link add port{number} mtu {MTU} type veth peer name data mtu {MTU} netns {name}"
+        yield f"ip link add name port{number} mtu {MTU} type veth peer name data mtu {MTU} netns {name}"
         yield f"ip link set port{number} master rack{rack} up"
         yield f"ip -n {name} addr add {address(number)}/24 dev data"
         yield f"ip -n {name} link set data up"
@@ -176,10 +178,10 @@ def _ring(shape: Shape) -> Iterator[str]:
     """Each host passes on what is not for it, the shorter way round; its address is on an interface of its own."""
     for number in range(shape.hosts):
         after, name = (number + 1) % shape.hosts, host(number)
-        yield f"ip -n {name} link add data mtu {MTU} type veth peer name stub mtu {MTU}"
+        yield f"ip -n {name} link add name data mtu {MTU} type veth peer name stub mtu {MTU}"
         yield f"ip -n {name} addr add {address(number)}/32 dev data"
         yield f"ip netns exec {name} sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'"
-        yield f"ip link add right mtu {MTU} netns {name} type veth peer name left mtu {MTU} netns {host(after)}"
+        yield f"ip link add name right mtu {MTU} netns {name} type veth peer name left mtu {MTU} netns {host(after)}"
     for number in range(shape.hosts):
         name = host(number)
         yield from (f"ip -n {name} link set {link} up" for link in ("data", "stub", "left", "right"))

@@ -67,13 +67,13 @@ def locked() -> Generator[None]:
 
 def read() -> State | None:
     """The state that was written last, stale or not; None where there is none, or none that can be read."""
+    if not folder().exists():
+        return None
+    _private(folder())
     try:
-        _private(folder())
         known = json.loads(file().read_text(encoding="utf-8"))
         return State(Shape(**known["shape"]), Holder(**known["holder"]), known["boot"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, UsageFault):
         return None
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import cli, cluster
+from experiments import cli, cluster, launch
 from experiments.cluster import holder, lifetime, rates
 from experiments.cluster.check import ENOUGH, Finding, Flow, Pair, Stations, repeated, stations
 from experiments.cluster.shape import Shape
@@ -208,6 +208,26 @@ def test_ranks_go_round_the_hosts_and_share_no_memory(ciranda: Ciranda, up: None
     ranks = next(line for line in done.stdout.splitlines() if line.startswith("["))
     expected = [(0, "host0", 2, 4), (1, "host1", 1, 4), (2, "host2", 1, 4), (3, "host0", 2, 4)]
     assert ranks == str(expected)
+
+
+@needs_namespaces
+def test_messages_of_mpi_take_the_time_of_the_shaped_link(ciranda: Ciranda, up: None) -> None:
+    program = (
+        "from mpi4py import MPI; import numpy, time; c = MPI.COMM_WORLD; box = numpy.zeros(1 << 20, 'u1'); c.Barrier();"
+        "began = time.monotonic(); c.Send(box, 1) if c.rank == 0 else c.Recv(box, 0);"
+        "print(time.monotonic() - began) if c.rank else None"
+    )
+    done = ciranda("run", "-n", "2", "--mpi", FLAVOUR, "--", "python", "-c", program)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0.9 * (1 << 20) / RATE  # through memory it would be a thousandth
+
+
+@needs_namespaces
+def test_the_time_limit_of_a_job_ends_all_of_it(ciranda: Ciranda, up: None, tmp_path: Path) -> None:
+    word = f"limit-of-{tmp_path.name}-{os.getpid()}"
+    done = ciranda("run", "-n", "3", "--mpi", FLAVOUR, "--timeout", "2s", "--", "sh", "-c", "sleep 99; exit", word)
+    assert done.returncode == launch.TIMED_OUT
+    _until(lambda: not _processes(word))
 
 
 @needs_namespaces
