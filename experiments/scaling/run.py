@@ -122,7 +122,7 @@ def _expected(wanted: Iterable[Cell], profile: Profile) -> dict[Cell, float]:
         count, case = cell
         if count not in here:
             own = profile.at(count)
-            here[count] = own, networks.from_profile(own, count)
+            here[count] = own, networks.from_profile(profile, count)
         own, network = here[count]
         if case.algorithm == NATIVE:
             seconds = _NATIVE * theory.bound("allreduce", count, case.nbytes, own.alpha, own.beta, own.gamma)
@@ -151,8 +151,7 @@ def _records(
     records: list[Record] = []
     for ranks, case in wanted:
         record = known.get((ranks, case.algorithm, case.nbytes)) or _not_measured(ranks, case, library, place)
-        own = profile.at(ranks)
-        records.append(differences.explained(predict.predicted(record, own), own))
+        records.append(differences.explained(predict.predicted(record, profile.at(ranks)), profile))
     return records
 
 

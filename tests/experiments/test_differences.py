@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectives.profile import Profile
+from collectives.profile import Crowd, Profile
 from experiments.differences import SCHEDULE, UNEXPLAINED, WORDS, explain, explained, reason
 from experiments.predict import predicted
 from experiments.records import NATIVE, Record
@@ -51,6 +51,16 @@ def test_all_terms_together_are_the_difference(
     assert whole == pytest.approx(measured or known.simulated_seconds, rel=1e-9, abs=1e-12)
     simulated = whole - terms.get(UNEXPLAINED, 0.0)
     assert simulated == pytest.approx(known.simulated_seconds, rel=1e-9, abs=1e-12)
+
+
+def test_costs_that_grow_with_the_ranks_are_the_processors_and_counted_once() -> None:
+    crowd = tuple(Crowd(count, 1e-6 * count, 1e-9, 0.0, 0.0, (), ()) for count in (2, 8))
+    profile = Profile(8e-6, 1e-9, 0.0, ranks=8, crowd=crowd)
+    known = predicted(record("ring", 8, 8, None), profile.at(8))
+    terms = explain(known, profile)
+    # Theory at the costs of eight ranks says what the simulator says with all terms.
+    assert known.theory_seconds == pytest.approx(14 * 8e-6, rel=1e-3)
+    assert all(abs(value) < 1e-3 * known.theory_seconds for value in terms.values())
 
 
 def test_half_duplex_is_the_reason_where_it_is_one() -> None:
