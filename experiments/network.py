@@ -244,7 +244,7 @@ class NetworkOptions:
         return LogGOPS(
             L=float(message.delay(np.array([0]))[0]),
             o=message.overhead if self.overhead is None else parse_seconds(self.overhead),
-            g=message.gap,
+            g=float(message.gap(np.array([0]))[0]),
             G=float(message.seconds(np.array([_LONG]))[0]) / _LONG,
             O=message.overhead_per_byte,
             S=math.inf if self.eager is None else float(parse_bytes(self.eager)),

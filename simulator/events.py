@@ -46,7 +46,7 @@ _FOLD, _COMPUTE, _IDLE = -1, -2, -3
 
 @lean
 def load(w: World, rules: Rules, ints: Ints, floats: Floats, order: int, phase: int, more: bool) -> None:
-    """Take the messages of some rounds in: ``ints`` of shape (5, m) and ``floats`` of shape (6, m), see the body.
+    """Take the messages of some rounds in: ``ints`` of shape (5, m) and ``floats`` of shape (7, m), see the body.
 
     ``order`` is the number of the first message; ``more``: whether there will be further rounds.
     """
@@ -58,6 +58,7 @@ def load(w: World, rules: Rules, ints: Ints, floats: Floats, order: int, phase: 
         message.eager, message.route = ints[3, m], ints[4, m]
         message.nbytes, message.send, message.receive = floats[0, m], floats[1, m], floats[2, m]
         message.delay, message.ideal, message.fold = floats[3, m], floats[4, m], floats[5, m]
+        message.gap = floats[6, m]
         message.phase, message.order, message.state = phase, order + m, 0
         _append(w, message.source, 2 * slot)
         _append(w, message.dest, 2 * slot + 1)
@@ -366,9 +367,9 @@ def _sent(w: World, rules: Rules, slot: int, now: float) -> None:
     if len(w.moments):
         w.moments[message.order, 3] = now
     put(w, now + message.delay, _ARRIVE, slot)
-    if rules.gap > 0:
+    if message.gap > 0:
         w.ranks[message.source].out_busy = w.ranks[message.dest].in_busy = 1
-        put(w, now + rules.gap, _PORTS, message.source * len(w.ranks) + message.dest)
+        put(w, now + message.gap, _PORTS, message.source * len(w.ranks) + message.dest)
     else:
         _free_ports(w, message.source, message.dest)
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cores", "Curve", "Duplex", "Hockney", "LogGOPS", "LogGP", "Message", "Model", "Reduction"]
+__all__ = ["Calibrated", "Cores", "Curve", "Duplex", "Hockney", "LogGOPS", "LogGP", "Message", "Model", "Reduction"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,8 +34,8 @@ class Message(Protocol):
         ...
 
     @property
-    def gap(self) -> float:
-        """Seconds for which a port stays taken after a message."""
+    def gapless(self) -> bool:
+        """Whether no message leaves a gap behind."""
         ...
 
     @property
@@ -57,6 +57,10 @@ class Message(Protocol):
         """Seconds of latency beside that of the links."""
         ...
 
+    def gap(self, nbytes: Ints) -> Floats:
+        """Seconds for which the ports stay taken after a message."""
+        ...
+
     def seconds(self, nbytes: Ints) -> Floats:
         """Seconds for which the bytes take a port of the ranks at least, however fast the links are."""
         ...
@@ -71,7 +75,8 @@ class Hockney:
 
     alpha: float = 0.0
     beta: float = 0.0
-    overhead = overhead_per_byte = gap = 0.0
+    overhead = overhead_per_byte = 0.0
+    gapless = True
     eager = -1.0
     handshake = False
 
@@ -86,6 +91,10 @@ class Hockney:
     def delay(self, nbytes: Ints) -> Floats:
         """``alpha`` each."""
         return np.full(len(nbytes), self.alpha)
+
+    def gap(self, nbytes: Ints) -> Floats:
+        """None."""
+        return np.zeros(len(nbytes))
 
     def seconds(self, nbytes: Ints) -> Floats:
         """mβ."""
@@ -127,9 +136,9 @@ class LogGOPS:
         return self.O
 
     @property
-    def gap(self) -> float:
-        """``g``."""
-        return self.g
+    def gapless(self) -> bool:
+        """Whether ``g`` is 0."""
+        return self.g == 0
 
     @property
     def eager(self) -> float:
@@ -144,6 +153,10 @@ class LogGOPS:
     def delay(self, nbytes: Ints) -> Floats:
         """``L`` each."""
         return np.full(len(nbytes), self.L)
+
+    def gap(self, nbytes: Ints) -> Floats:
+        """``g`` each."""
+        return np.full(len(nbytes), self.g)
 
     def seconds(self, nbytes: Ints) -> Floats:
         """mG."""
@@ -163,7 +176,8 @@ class Curve:
     """
 
     points: tuple[tuple[float, float], ...]
-    overhead = overhead_per_byte = gap = 0.0
+    overhead = overhead_per_byte = 0.0
+    gapless = True
     eager = -1.0
     handshake = False
 
@@ -191,6 +205,10 @@ class Curve:
             np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope, dtype=np.float64
         )
 
+    def gap(self, nbytes: Ints) -> Floats:
+        """None."""
+        return np.zeros(len(nbytes))
+
     def delay(self, nbytes: Ints) -> Floats:
         """What the first point takes, or the message itself where that is less."""
         return np.minimum(self._total(nbytes), self.points[0][1])
@@ -201,20 +219,89 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Message cost as calibration finds it: one way alone, and following each other.
+
+    ``curve``: (bytes, seconds) of one message one way. ``period``: (bytes, seconds) from one message of a train to the
+    next, which is what a message takes of the ports; without it the curve beyond its first point does. A message of up
+    to ``eager`` bytes leaves its sender before its receiver is ready. What a port is taken for longer than the message
+    itself shows (a shaped link passes a burst at once and is short of it afterwards) is a gap; what the message shows
+    longer than the port is taken is latency. Straight between points, the last line goes on.
+    """
+
+    curve: tuple[tuple[float, float], ...]
+    period: tuple[tuple[float, float], ...] = ()
+    eager: float = -1.0
+    overhead = overhead_per_byte = 0.0
+    handshake = False
+
+    def __post_init__(self) -> None:
+        for name, points in (("curve", self.curve), ("period", self.period)):
+            sizes = [size for size, _ in points]
+            if sizes != sorted(set(sizes)) or (name == "curve" and len(sizes) < 2):
+                raise ValueError(f"a {name} needs at least two points of ascending bytes, got {sizes}")
+            for size, seconds in points:
+                _need(**{f"the seconds of {size:g} bytes": (seconds, "s")})
+
+    @property
+    def gapless(self) -> bool:
+        """Whether ports are free again as soon as a message has passed, at all sizes that have a point."""
+        sizes = np.array([size for size, _ in (*self.curve, *self.period)], dtype=np.int64)
+        return not self.gap(sizes).any()
+
+    @property
+    def least(self) -> tuple[float, float]:
+        """The least latency, and the least time in a port for a byte, at any point and beyond the last."""
+        sizes = np.array([size for size, _ in (*self.curve, *self.period)] + [1e12], dtype=np.int64)
+        taken = self.seconds(sizes)
+        return float(self.delay(sizes).min()), float((taken / np.maximum(sizes, 1)).min())
+
+    def delay(self, nbytes: Ints) -> Floats:
+        """What the curve says beyond the time in the ports."""
+        return _along(self.curve, nbytes) - self.seconds(nbytes)
+
+    def gap(self, nbytes: Ints) -> Floats:
+        """What the period says beyond the time that the message shows in the ports."""
+        if not self.period:
+            return np.zeros(len(nbytes))
+        return np.maximum(0.0, _along(self.period, nbytes) - self.seconds(nbytes))
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """What the curve says beyond its first point, but no more than the period."""
+        shown = np.maximum(0.0, _along(self.curve, nbytes) - self.curve[0][1])
+        return np.minimum(shown, _along(self.period, nbytes)) if self.period else shown
+
+
+@dataclass(frozen=True, slots=True)
 class Duplex:
     """An exchange with one partner takes ``factor`` times as long as one way, from ``from_bytes`` bytes on.
 
     1 is full duplex, 2 half duplex. It concerns two ranks that send to each other in one round, and no others.
+    ``points`` of (bytes, factor) say it by size instead, straight between them.
     Source: measured between Open MPI ranks over TCP (docs/simulator.md).
     """
 
     factor: float = 1.0
     from_bytes: float = 0.0
+    points: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.factor) and self.factor >= 1):
-            raise ValueError(f"a duplex factor is 1 (full duplex) or more, got {self.factor}")
+        for factor in (self.factor, *(factor for _, factor in self.points)):
+            if not (math.isfinite(factor) and factor >= 1):
+                raise ValueError(f"a duplex factor is 1 (full duplex) or more, got {factor}")
         _need(from_bytes=(self.from_bytes, "bytes"))
+
+    @property
+    def full(self) -> bool:
+        """Whether exchanges cost nothing extra at any size."""
+        return self.factor == 1 and all(factor == 1 for _, factor in self.points)
+
+    def factors(self, nbytes: Ints) -> Floats:
+        """The factor of each of ``nbytes``."""
+        if self.points:
+            sizes, factors = np.array(self.points, dtype=np.float64).T
+            return np.asarray(np.interp(nbytes, sizes, factors), dtype=np.float64)
+        return np.where(nbytes >= self.from_bytes, self.factor, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +370,13 @@ class Model:
     def gamma(self) -> float:
         """Seconds per reduced byte of a vector that fits no cache."""
         return self.reduction.levels[-1][1]
+
+
+def _along(points: tuple[tuple[float, float], ...], nbytes: Ints) -> Floats:
+    """Straight between ``points``, level before the first, and on along the last line, which never falls."""
+    sizes, seconds = np.array(points, dtype=np.float64).T
+    slope = max(0.0, (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])) if len(sizes) > 1 else 0.0
+    return np.asarray(np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope, dtype=np.float64)
 
 
 _NOTHING, _LONG = np.array([0]), np.array([1 << 40])

@@ -49,18 +49,18 @@ class Ports:
         self._stirred: dict[tuple[int, int], dict[int, Parcel]] = {}  # the queues of ports where something changed
         self._turns = count()
         self._routes: dict[tuple[int, int], tuple[tuple[int, ...], float, float]] = {}
-        self._costs: dict[int, tuple[float, float, float]] = {}
+        self._costs: dict[int, tuple[float, float, float, float]] = {}
 
     def parcel(self, source: int, dest: int, nbytes: int) -> Parcel:
         """A message with what it costs on this network. Raises ValueError for less than 0 bytes."""
         message = self._network.model.message
         links, bandwidth, wire = self._route(source, dest)
-        delay, rate, overhead = self._cost(nbytes)
+        delay, rate, overhead, gap = self._cost(nbytes)
         asks = message.handshake and nbytes > message.eager
         latency = wire + delay
         return Parcel(
             source, dest, nbytes, 0, links, min(rate, bandwidth), overhead, 2 * latency if asks else 0.0,
-            message.gap, latency, _nothing, _nothing,
+            gap, latency, _nothing, _nothing,
         )  # fmt: skip
 
     def ready(self, parcel: Parcel) -> None:
@@ -108,15 +108,16 @@ class Ports:
             self._routes[source, dest] = tuple(links.tolist()), bandwidth, float(topology.latency[links].sum())
         return self._routes[source, dest]
 
-    def _cost(self, nbytes: int) -> tuple[float, float, float]:
-        """The model's latency, the bytes/s of its ports and processor seconds at each end, worked out once a size."""
+    def _cost(self, nbytes: int) -> tuple[float, float, float, float]:
+        """The model's latency, the bytes/s of its ports, processor seconds at each end, and gap; once a size."""
         if nbytes not in self._costs:
             if nbytes < 0:
                 raise ValueError(f"a message has at least 0 bytes, got {nbytes}")
             message, size = self._network.model.message, np.array([nbytes])
             seconds = float(message.seconds(size)[0])
             overhead = message.overhead + nbytes * message.overhead_per_byte
-            self._costs[nbytes] = float(message.delay(size)[0]), nbytes / seconds if seconds else math.inf, overhead
+            rate = nbytes / seconds if seconds else math.inf
+            self._costs[nbytes] = float(message.delay(size)[0]), rate, overhead, float(message.gap(size)[0])
         return self._costs[nbytes]
 
 

@@ -103,7 +103,7 @@ def play(
 def _is_calm(network: Network, conditions: Conditions) -> bool:
     """Whether nothing but the ranks' own ports is ever waited for, and no message goes before its receiver is ready."""
     message, cores = network.model.message, network.model.cores
-    busy = message.overhead or message.overhead_per_byte or message.gap or (cores and cores.waiting == "yields")
+    busy = message.overhead or message.overhead_per_byte or not message.gapless or (cores and cores.waiting == "yields")
     return not busy and message.eager < 0 and not message.handshake and not conditions.compute
 
 
@@ -218,7 +218,7 @@ class EventPlayer(_Player):
         room = 2 * self.size + len(conditions.background)
         self.flows = fluid.make(capacity, room, 1, bins, seconds / max(bins, 1))
         message, changes = network.model.message, conditions.links
-        self.rules = world.Rules(bool(message.handshake), float(message.gap), self.on_links)
+        self.rules = world.Rules(bool(message.handshake), self.on_links)
         table = np.zeros((len(phases), self.size), dtype=world.PHASE)
         table["completion"], table["release"] = 0.0, self.release
         changing = np.zeros(len(changes), dtype=world.CHANGE)
@@ -268,14 +268,15 @@ class EventPlayer(_Player):
             fluid.begin(self.flows, links, 0, len(links), np.inf, float(flow.rate), _NOBODY, 0.0)
 
     def _load(self, loaded: tuple[int, Block] | None, phase: int, *, more: bool) -> None:
-        ints, floats, first = np.zeros((5, 0), dtype=np.int64), np.zeros((6, 0)), self.messages
+        ints, floats, first = np.zeros((5, 0), dtype=np.int64), np.zeros((7, 0)), self.messages
         if loaded:
             begin, block = loaded
             priced = self.pricing.price(block, routes=self.on_links)
             self.count(block, priced)
             ints = np.stack([block.source, block.dest, block.round + begin, priced.eager, priced.route])
             floats = np.stack(
-                [block.nbytes, priced.send, priced.receive, priced.delay, priced.ideal, priced.fold], dtype=np.float64
+                [block.nbytes, priced.send, priced.receive, priced.delay, priced.ideal, priced.fold, priced.gap],
+                dtype=np.float64,
             )
             self._hops(self.pricing.hops)
             self.world = world.with_routes(self.world, self.pricing.first, self.pricing.links)

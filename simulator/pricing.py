@@ -19,9 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priced:
-    """Of each message, float64 of shape (m,) in seconds: processor time at both ends, latency, port, reduction.
+    """Of each message, float64 of shape (m,) in seconds: processor time at both ends, latency, port, gap, reduction.
 
-    ``ideal`` is for how long its bytes take the ports when nothing else is on their way. ``eager``: int64, 1 where it
+    ``ideal`` is for how long its bytes take the ports when nothing else is on their way, and ``gap`` for how long they
+    stay taken after that. ``eager``: int64, 1 where it
     leaves without its receiver. ``route``: int64, its route in ``Pricing``, 0 where routes do not matter.
     """
 
@@ -29,6 +30,7 @@ class Priced:
     receive: Floats
     delay: Floats
     ideal: Floats
+    gap: Floats
     fold: Floats
     eager: Ints
     route: Ints
@@ -66,10 +68,11 @@ class Pricing:
             latency, bandwidth = self._latency[route], self._bandwidth[route]
         ideal = np.maximum(nbytes / bandwidth, message.seconds(nbytes))
         duplex = self._model.duplex
-        if duplex.factor > 1:
-            ideal[block.mutual & (nbytes >= duplex.from_bytes)] *= duplex.factor
+        if not duplex.full:
+            ideal = np.where(block.mutual, ideal * duplex.factors(nbytes), ideal)
         delay = message.delay(nbytes) + latency
         send = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
+        gap = message.gap(nbytes)
         fold = np.where(block.folds, self._model.reduction.seconds(nbytes), 0.0)
         eager = (nbytes <= message.eager).astype(np.int64)
         receive = send
@@ -81,10 +84,10 @@ class Pricing:
             at_source, at_dest = self._slow[block.source], self._slow[block.dest]
             worse = np.maximum(at_source, at_dest)
             send, receive, fold = send * at_source, receive * at_dest, fold * at_dest
-            delay, ideal = delay * worse, ideal * worse
+            delay, ideal, gap = delay * worse, ideal * worse, gap * worse
         if self._jitter:
             delay = delay + self._jitter.draw(self._chance, len(nbytes))
-        return Priced(send, receive, delay, ideal, fold, eager, route)
+        return Priced(send, receive, delay, ideal, gap, fold, eager, route)
 
     def spin(self, rank: int) -> float:
         """How many times longer processor work takes ``rank`` because others of its machine spin, and it is slow."""

@@ -265,13 +265,13 @@ def _played(found: Relabelling, network: Network, contention: bool) -> Symmetric
     if contention and network.translations == "cyclic":
         busy = np.maximum(busy, _shared(network, block))
     now = free = 0.0
-    rows = (priced.send, priced.receive, priced.delay, busy, priced.fold, priced.eager)
-    for send, receive, delay, taken, fold, eager in zip(*(row.tolist() for row in rows), strict=True):
+    rows = (priced.send, priced.receive, priced.delay, busy, priced.fold, priced.gap, priced.eager)
+    for send, receive, delay, taken, fold, gap, eager in zip(*(row.tolist() for row in rows), strict=True):
         ready = now + send
         if message.handshake and not eager:
             ready = ready + delay + delay
         sent = max(ready, free) + taken
-        free = sent + message.gap
+        free = sent + gap
         now = sent + delay + receive + fold
     return Symmetric(
         seconds=now,

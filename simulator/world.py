@@ -31,7 +31,7 @@ def _record(ints: str, floats: str) -> np.dtype[np.void]:
 
 SLOT = _record(
     "source dest round phase order eager route state next_out next_in",
-    "nbytes send receive delay ideal fold injected",
+    "nbytes send receive delay ideal gap fold injected",
 )
 """A message: its costs are those of ``pricing.Priced``; ``next_out`` and ``next_in`` chain those that want a port."""
 
@@ -54,13 +54,12 @@ STAY = _record("rank round", "entered received left")
 
 
 class Rules(NamedTuple):
-    """Of the whole run. ``handshake``: messages that are not eager ask first. ``gap``: seconds that a port stays taken.
+    """Of the whole run. ``handshake``: messages that are not eager ask first.
 
     ``on_links``: bytes take the links of their route, and share them.
     """
 
     handshake: bool
-    gap: float
     on_links: bool
 
 

@@ -40,7 +40,7 @@ def write(network: Network, stream: TextIO) -> None:
 
 
 def _lines(network: Network) -> Iterator[str]:
-    if network.model.alpha or network.model.beta or network.model.duplex.factor > 1 or network.model.cores:
+    if network.model.alpha or network.model.beta or not network.model.duplex.full or network.model.cores:
         raise ValueError(
             f"{network.name}: a SimGrid platform has links, and no processor time, duplex or cores of ranks"
         )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from simulator.networks.custom import custom
 from simulator.networks.dragonfly import dragonfly
 from simulator.networks.files import find, load
+from simulator.networks.measured import TERMS, Measured, from_profile
 from simulator.networks.network import Cut, Hop, Network
 from simulator.networks.parameters import shape, shapes
 from simulator.networks.placement import PLACEMENTS, place
 from simulator.networks.presets import names, preset
 from simulator.networks.rails import rails
-from simulator.networks.star import Measured, bus, from_profile, star, uniform
+from simulator.networks.star import bus, star, uniform
 from simulator.networks.topology import Routes, Topology
 from simulator.networks.torus import ring, torus
 from simulator.networks.tree import fat_tree, hierarchical
 
 __all__ = [
     "PLACEMENTS",
+    "TERMS",
     "Cut",
     "Hop",
     "Measured",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 
@@ -12,26 +11,7 @@ from simulator.networks.checks import check_bandwidth, check_latency, whole
 from simulator.networks.network import Network
 from simulator.networks.topology import Ints, Routes, Topology, one_of
 
-__all__ = ["Measured", "bus", "from_profile", "star", "uniform"]
-
-
-class Measured(Protocol):
-    """What a network is made from: ``collectives.profile.Profile`` has it."""
-
-    @property
-    def alpha(self) -> float:
-        """Seconds per message."""
-        ...
-
-    @property
-    def beta(self) -> float:
-        """Seconds per byte."""
-        ...
-
-    @property
-    def gamma(self) -> float:
-        """Seconds per reduced byte."""
-        ...
+__all__ = ["bus", "star", "uniform"]
 
 
 def star(size: int, latency: float, bandwidth: float, reduction: float = 0.0) -> Network:
@@ -104,11 +84,6 @@ def uniform(size: int, alpha: float, beta: float, gamma: float = 0.0) -> Network
     """
     quick = star(size, 0.0, math.inf)
     return Network(quick.topology, quick.place, Model(Hockney(alpha, beta), Reduction(((math.inf, gamma),))))
-
-
-def from_profile(profile: Measured, size: int) -> Network:
-    """``size`` ranks that pay what ``profile`` says for a message, a byte and a reduced byte."""
-    return uniform(size, profile.alpha, profile.beta, profile.gamma)
 
 
 def _checked(size: int, bandwidth: float) -> tuple[int, float]:
