@@ -15,7 +15,9 @@ Floats = NDArray[np.float64]
 
 _MOST_PIECES = 5
 _FEWEST_POINTS = 2
-_FLOOR = 0.01  # relative scatter below which a difference is none: clocks and machines are no better
+_FLOOR = 0.01  # relative error below which a difference is none: clocks and machines are no better
+_DRAWN = 4  # as many samples as the usual scatter counts for
+_OF_MEDIAN = 1.2533  # standard error of a median, in those of a mean (normal distribution)
 _NORMAL = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 
 
@@ -45,21 +47,41 @@ class Piecewise:
 def fit_pieces(nbytes: Sequence[int], groups: Sequence[Sequence[float]], *, jump: int = -1) -> Piecewise:
     """Straight pieces through the medians of ``groups`` (seconds, one group for each of ``nbytes``, ascending).
 
-    Each piece minimises relative errors and rises or is level. Where pieces begin, and how many there are (up to 5),
-    is what has the least Bayesian information criterion (Schwarz 1978) over the logarithms of all samples, whose
-    scatter within a size is estimated from its median absolute deviation, so that single outliers count for nothing.
+    Each piece minimises relative errors, each in units of the standard error of its median, and rises or is level.
+    Where pieces begin, and how many there are (up to 5), is what has the least Bayesian information criterion (Schwarz
+    1978) for errors that are normal in the logarithm. The standard errors come from median absolute deviations, drawn
+    towards what is usual where samples are few, so that single outliers count for nothing; none is below 1 %.
     Two neighbours meet where their lines cross, or leap from one size to the next; at ``jump`` bytes exactly if that
     lies between: the largest message that goes out unasked. Cost: as many least-squares fits as there are pairs of
     sizes. Raises ValueError for less than two sizes.
     """
     if len(nbytes) < _FEWEST_POINTS or len(nbytes) != len(groups):
         raise ValueError("pieces need one group of seconds for each of at least two sizes")
-    sizes = np.asarray(nbytes, np.float64)
-    medians = np.array([np.median(group) for group in groups])
-    counts = np.array([len(group) for group in groups], np.float64)
-    scatter = np.array([_scatter(np.asarray(group, np.float64)) for group in groups])
-    best = _divided(sizes, medians, counts, scatter)
-    return _joined(nbytes, [_piece(nbytes, sizes, medians, low, high) for low, high in best], jump)
+    medians = _Medians.of(nbytes, groups)
+    return _joined([_piece(nbytes, medians, low, high) for low, high in _divided(medians)], jump)
+
+
+@dataclass(frozen=True, slots=True)
+class _Medians:
+    """Median seconds at ``sizes``, and the relative standard error of each."""
+
+    sizes: Floats
+    seconds: Floats
+    errors: Floats
+
+    @classmethod
+    def of(cls, nbytes: Sequence[int], groups: Sequence[Sequence[float]]) -> _Medians:
+        counts = np.array([len(group) for group in groups], np.float64)
+        scatter = np.array([_scatter(np.asarray(group, np.float64)) for group in groups])
+        usual = float(np.median(scatter))
+        scatter = np.sqrt((counts * scatter**2 + _DRAWN * usual**2) / (counts + _DRAWN))
+        seconds = np.array([np.median(group) for group in groups])
+        return cls(np.asarray(nbytes, np.float64), seconds, np.hypot(_FLOOR, _OF_MEDIAN * scatter / np.sqrt(counts)))
+
+    def part(self, low: int, high: int) -> _Medians:
+        """Those with index ``low`` to ``high``."""
+        chosen = slice(low, high + 1)
+        return _Medians(self.sizes[chosen], self.seconds[chosen], self.errors[chosen])
 
 
 def fit_cost(nbytes: Sequence[int], groups: Sequence[Sequence[float]]) -> tuple[float, float]:
@@ -67,27 +89,23 @@ def fit_cost(nbytes: Sequence[int], groups: Sequence[Sequence[float]]) -> tuple[
 
     With one size, all of it is the cost of a message.
     """
-    medians = np.array([np.median(group) for group in groups])
+    found = _Medians.of(nbytes, groups)
     if len(nbytes) == 1:
-        return float(medians[0]), 0.0
-    intercept, slope = _line(np.asarray(nbytes, np.float64), medians)
-    return (intercept, slope) if intercept >= 0 else _line(np.asarray(nbytes, np.float64), medians, through_zero=True)
+        return float(found.seconds[0]), 0.0
+    intercept, slope = _line(found)
+    return (intercept, slope) if intercept >= 0 else _line(found, through_zero=True)
 
 
-def _divided(sizes: Floats, medians: Floats, counts: Floats, scatter: Floats) -> list[tuple[int, int]]:
+def _divided(medians: _Medians) -> list[tuple[int, int]]:
     """First and last index of each piece in the division with the least criterion; by dynamic programming."""
-    last, total = len(sizes), float(counts.sum())
-    misfit = {
-        (low, high): _misfit(sizes[low : high + 1], medians[low : high + 1], counts[low : high + 1])
-        for low, high in itertools.combinations(range(last), 2)
-    }
-    noise = float((counts * scatter**2).sum())
+    last = len(medians.sizes)
+    misfit = {(low, high): _misfit(medians.part(low, high)) for low, high in itertools.combinations(range(last), 2)}
     # cheapest[k][end]: least misfit of k pieces over the first ``end`` sizes, and how they are divided.
     cheapest: list[dict[int, tuple[float, list[tuple[int, int]]]]] = [{0: (0.0, [])}]
     found: list[tuple[float, list[tuple[int, int]]]] = []
     for pieces in range(1, min(_MOST_PIECES, last // _FEWEST_POINTS) + 1):
         row: dict[int, tuple[float, list[tuple[int, int]]]] = {}
-        for end in range(2 * pieces, last + 1):
+        for end in range(_FEWEST_POINTS * pieces, last + 1):
             options = [
                 (before + misfit[start, end - 1], [*division, (start, end - 1)])
                 for start, (before, division) in cheapest[-1].items()
@@ -98,41 +116,38 @@ def _divided(sizes: Floats, medians: Floats, counts: Floats, scatter: Floats) ->
         cheapest.append(row)
         if last in row:
             squares, division = row[last]
-            criterion = total * np.log((squares + noise) / total) + (3 * pieces - 1) * np.log(total)
-            found.append((float(criterion), division))
+            found.append((float(squares + (3 * pieces - 1) * np.log(last)), division))
     return min(found, key=lambda option: option[0])[1]
 
 
-def _misfit(sizes: Floats, medians: Floats, counts: Floats) -> float:
-    intercept, slope = _line(sizes, medians)
-    fitted = np.maximum(intercept + slope * sizes, 1e-3 * medians)
-    return float((counts * np.log(fitted / medians) ** 2).sum())
+def _misfit(medians: _Medians) -> float:
+    intercept, slope = _line(medians)
+    fitted = np.maximum(intercept + slope * medians.sizes, 1e-3 * medians.seconds)
+    return float(((np.log(fitted / medians.seconds) / medians.errors) ** 2).sum())
 
 
-def _line(sizes: Floats, seconds: Floats, *, through_zero: bool = False) -> tuple[float, float]:
-    """Intercept and slope >= 0 with the least squares of relative errors."""
-    weights = 1 / seconds
+def _line(medians: _Medians, *, through_zero: bool = False) -> tuple[float, float]:
+    """Intercept and slope >= 0 with the least squares of relative errors, in standard errors."""
+    weights, target = 1 / (medians.seconds * medians.errors), 1 / medians.errors
+    scaled = medians.sizes * weights
     if through_zero:
-        scaled = sizes * weights
-        return 0.0, float(scaled.sum() / (scaled**2).sum())
-    columns = np.stack([weights, sizes * weights], axis=1)
-    (intercept, slope), *_ = np.linalg.lstsq(columns, np.ones_like(seconds))
+        return 0.0, float((scaled * target).sum() / (scaled**2).sum())
+    (intercept, slope), *_ = np.linalg.lstsq(np.stack([weights, scaled], axis=1), target)
     if slope < 0:
-        return float(weights.sum() / (weights**2).sum()), 0.0
+        return float((weights * target).sum() / (weights**2).sum()), 0.0
     return float(intercept), float(slope)
 
 
 def _scatter(samples: Floats) -> float:
     logs = np.log(samples)
-    return max(_FLOOR, _NORMAL * float(np.median(np.abs(logs - np.median(logs)))))
+    return _NORMAL * float(np.median(np.abs(logs - np.median(logs))))
 
 
-def _piece(nbytes: Sequence[int], sizes: Floats, medians: Floats, low: int, high: int) -> Piece:
-    intercept, slope = _line(sizes[low : high + 1], medians[low : high + 1])
-    return Piece(nbytes[low], nbytes[high], intercept, slope)
+def _piece(nbytes: Sequence[int], medians: _Medians, low: int, high: int) -> Piece:
+    return Piece(nbytes[low], nbytes[high], *_line(medians.part(low, high)))
 
 
-def _joined(nbytes: Sequence[int], pieces: list[Piece], jump: int) -> Piecewise:
+def _joined(pieces: list[Piece], jump: int) -> Piecewise:
     knots, changes = [(pieces[0].low, pieces[0](pieces[0].low))], list[int]()
     for before, after in itertools.pairwise(pieces):
         steeper = after.slope - before.slope

@@ -78,7 +78,7 @@ def _findings(profile: Profile) -> Iterator[str]:
     else:
         yield "A sender waits for its receiver at every size."
     if profile.changes:
-        yield f"The library changes its ways at {', '.join(f'{size} B' for size in profile.changes)}."
+        yield f"The curve bends or leaps at {', '.join(f'{size} B' for size in profile.changes)}."
     yield f"Waiting ranks: the core {'goes to others' if profile.waiting == 'yields' else 'is kept busy'}."
     groups = len(set(profile.groups))
     found = f"{groups} groups: {' '.join(map(str, profile.groups))}" if groups > 1 else "all ranks alike"
