@@ -28,6 +28,7 @@ BARRIER_CLOCK = "barrier"
 """The ranks' clocks are not synchronised, and a sample lasts as long as the longest local time after a barrier."""
 
 _HEADSTART = 20_000  # ns in which the news of the starting moment reaches every rank
+_LONG_HEADSTART = 2_000_000  # where they take turns on the cores, or live behind a slow network
 _MOST_CPUS = 8192
 
 
@@ -41,8 +42,8 @@ class Job:
     ``line_up`` brings all ranks to the start of a sample: through the dissemination barrier of the catalogue on a
     communicator of its own (so that the MPI library's way of leaving its barrier favours no contestant), and then,
     where ``agreed_start``, until a moment on the shared clock that rank 0 names. That leaves about 0.1 µs between the
-    first and the last entry, and the barrier alone about 1 µs. With too few cores nobody can wait by looking at the
-    clock without keeping another from its work, so then the barrier alone must do.
+    first and the last entry, and the barrier alone about 1 µs. With too few cores, where nobody can wait by looking at
+    the clock without keeping another from its work, the ranks sleep until that moment.
     """
 
     comm: MPI.Intracomm
@@ -61,7 +62,7 @@ class Job:
         clocks = _clocks(comm)
         here, available = _machine(comm, clocks)
         short = _any(comm, here > available)
-        agreed = len(set(clocks)) == 1 and not short
+        agreed = len(set(clocks)) == 1
         private = comm.Dup()
         return cls(
             comm=comm,
@@ -72,7 +73,7 @@ class Job:
             cores=available,
             agreed_start=agreed,
             timer_overhead=_timer_overhead(),
-            line_up=_starting_moment(private) if agreed else _barrier(private),
+            line_up=_starting_moment(private, asleep=short) if agreed else _barrier(private),
         )
 
     @property
@@ -142,18 +143,22 @@ def _barrier(comm: MPI.Intracomm) -> Callable[[], None]:
     return lambda: executor.run(plan, ())
 
 
-def _starting_moment(comm: MPI.Intracomm) -> Callable[[], None]:
+def _starting_moment(comm: MPI.Intracomm, *, asleep: bool) -> Callable[[], None]:
     # The window-based start of Hunold and Carpen-Amarie, "Reproducible MPI benchmarking is still not as easy as you
     # think" (2016), with windows of which each opens when all are there.
     barrier, moment, clock = _barrier(comm), np.zeros(1, np.int64), time.perf_counter_ns
-    other = comm.Dup()
+    other = Interpreted(comm.Dup())
+    plan = lower(catalogue.get("broadcast_binomial"), comm.rank, comm.size, lambda chunk: (0, chunk, chunk + 1))
+    headstart = _LONG_HEADSTART if asleep else _HEADSTART
 
     def line_up() -> None:
         barrier()
         if comm.rank == 0:
-            moment[0] = clock() + _HEADSTART
-        other.Bcast(moment)
+            moment[0] = clock() + headstart
+        other.run(plan, (moment,))
         start = int(moment[0])
+        if asleep:
+            time.sleep(max(0, start - clock()) * 1e-9)
         while clock() < start:
             pass
 

@@ -17,10 +17,12 @@ __all__ = ["predicted", "predictions"]
 def predicted(record: Record, profile: Profile) -> Record:
     """The record with ``theory_seconds``, ``simulated_seconds`` and ``bound_seconds`` filled in.
 
-    The native library's algorithm is not known to us, so it gets the bound alone. Cost: one simulation, which grows
+    Theory and bound are those of a textbook: α, β of one pair at work alone. The simulation has all terms of the
+    profile for this number of ranks. The native library's algorithm is not known to us, so it gets the bound alone. Cost: one simulation, which grows
     with the messages of the schedule.
     """
-    costs = profile.alpha, profile.beta, profile.gamma
+    alone = profile.at(2)
+    costs = alone.alpha, alone.beta, alone.gamma
     bound = theory.bound(record.collective, record.ranks, record.nbytes, *costs)
     if record.is_native or record.algorithm == NATIVE:
         return replace(record, bound_seconds=bound)
