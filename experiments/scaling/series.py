@@ -21,6 +21,7 @@ from experiments.work_folders import work_folder
 __all__ = ["Series"]
 
 _STARTUP = 3.0  # seconds that a launch takes beside its visits, until one has shown it
+_MOST_OFF = 3.0  # times that a launch is believed to take longer, or shorter, than planned, because the last one did
 _SLACK = 10.0  # times the planned seconds, after which a launch counts as hung
 
 
@@ -29,6 +30,7 @@ class Series:
     """Starts ``ranks`` ranks for each launch, and keeps what each tells: ``jobs`` by launch and rank count.
 
     ``file``: where rank 0 appends samples. ``cell_limit``: seconds that a cell may take beside ten times its plan.
+    ``startup`` (seconds) and ``slowness`` (sampling time over planned time) are those of the last launch.
     """
 
     file: Path
@@ -41,10 +43,11 @@ class Series:
     stories: list[str] = field(default_factory=list[str])
     done: int = 0
     startup: float = _STARTUP
+    slowness: float = 1.0
 
     def budget(self, deadline: float, launches: int) -> float:
-        """Seconds for visits until ``deadline`` (monotonic), if so many launches are still to come."""
-        return deadline - time.monotonic() - launches * self.startup
+        """Seconds of plan until ``deadline`` (monotonic), if so many launches are still to come as good as the last."""
+        return max(0.0, deadline - time.monotonic() - launches * self.startup) / self.slowness
 
     def launch(self, number: int, visits: list[Visit], seed: int, launches: int) -> None:
         """Carry out ``visits`` in a shuffled order in launch ``number`` of ``launches``."""
@@ -65,7 +68,9 @@ class Series:
         self.jobs += [job | {"settings": settings, "notes": list(started.notes)} for job in about["jobs"]]
         self.stories += about["stories"]
         self.done += len(visits)
-        self.startup = max(0.0, time.monotonic() - began - sum(job["sampling_seconds"] for job in about["jobs"]))
+        sampling = sum(job["sampling_seconds"] for job in about["jobs"])
+        self.startup = max(0.0, time.monotonic() - began - sampling)
+        self.slowness = min(max(sampling / planned, 1 / _MOST_OFF), _MOST_OFF)
 
 
 def _shuffled(visits: Iterable[Visit], seed: str) -> list[list[Visit]]:
