@@ -13,6 +13,7 @@ from experiments.errors import UsageFault
 from experiments.units import format_rate, format_seconds, parse_bytes, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
+    from collectives.profile import Profile
     from simulator import Network
     from simulator.models import Cores, Duplex, Message, Model
 
@@ -47,7 +48,7 @@ Measured = Annotated[
     str | None,
     typer.Option(
         "--profile",
-        help="Costs that `ciranda calibrate` measured: a path or a name.",
+        help="What `ciranda calibrate` measured: a name such as 4 or cluster-8, or a path.",
         show_default=False,
         rich_help_panel=PANEL,
     ),
@@ -170,6 +171,8 @@ class NetworkOptions:
 
         from simulator import networks
 
+        if self.profile is not None and self.latency is None and self.bandwidth is None:
+            return networks.from_profile(_profile(self.profile), ranks)
         prices = costs(self.latency, self.bandwidth, self.gamma, self.profile)
         bandwidth = 1 / prices.beta if prices.beta else math.inf
         found = networks.star(ranks, prices.alpha, bandwidth, reduction=prices.gamma)
@@ -264,14 +267,13 @@ def costs(latency: str | None, bandwidth: str | None, gamma: str | None, profile
     )
 
 
-def _profile(place: str) -> Costs:
+def _profile(place: str) -> Profile:
     from collectives.profile import Profile, ProfileError
 
     try:
-        found = Profile.load(place)
+        return Profile.load(place)
     except ProfileError as problem:
         raise UsageFault(str(problem)) from problem
-    return Costs(found.alpha, found.beta, found.gamma)
 
 
 def _beta(bandwidth: str) -> float:

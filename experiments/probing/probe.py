@@ -101,15 +101,15 @@ class Probe:
 
     def _crowd(self, count: int, team: Team | None, budget: Budget, eager: int) -> _Crowd:
         whole = count == self.job.comm.size
-        single = budget.single() if whole else budget.crowded()
+        single, crossing = budget.single(), budget.single() if whole else budget.crowded()
         trains = budget.trains() if whole else budget.crowded()
-        sizes = {"pingpong": single, "exchange": single, "stream": trains, "effort": processor.burst_sizes(eager)}
+        sizes = {"pingpong": single, "exchange": crossing, "stream": trains, "effort": processor.burst_sizes(eager)}
         group = _Crowd(count, team, sizes, wagons=[messages.wagons(budget.one(size)) for size in trains])
         if team is not None:
             beta = budget.seconds[-1] / budget.sizes[-1]
             group.items = {
                 "pingpong": [messages.ping_pong(team, size, budget.one(size)) for size in single],
-                "exchange": [messages.exchange(team, size, budget.one(size)) for size in single],
+                "exchange": [messages.exchange(team, size, budget.one(size)) for size in crossing],
                 "stream": [messages.train(team, size, budget.one(size)) for size in trains],
                 "effort": [
                     processor.effort(team, size, beta, eager=eager >= processor.DEPENDABLE) for size in sizes["effort"]

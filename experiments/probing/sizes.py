@@ -26,8 +26,8 @@ _ALWAYS = 64 * KIB  # bytes that are measured however slow the network
 class Budget:
     """What fits ``limit`` seconds, given the ``seconds`` of one message of each of ``sizes`` (ascending).
 
-    A message may take this part of the limit: 1/120 for single ones, 1/240 in trains, and 1/480 where only some of
-    the ranks are at work.
+    A message may take this part of the limit: 1/120 for single ones, 1/240 in trains, and 1/480 in trains and exchanges
+    where only some of the ranks are at work.
     """
 
     limit: float
@@ -57,7 +57,7 @@ class Budget:
         return self.within(240)
 
     def crowded(self) -> tuple[int, ...]:
-        """Sizes of messages while only some of the ranks are at work."""
+        """Sizes of messages in trains and exchanges while only some of the ranks are at work."""
         return self.within(480)
 
     def typical(self) -> int:
