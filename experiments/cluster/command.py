@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +83,8 @@ def run(
     place = places.parse("cluster")
     assert isinstance(place, places.Cluster)
     if ranks is None:
-        argv = [*place.entering(host), *program]
+        name, *arguments = program
+        argv = [*place.entering(host), sys.executable if name in ("python", "python3") else name, *arguments]
         os.execvpe(argv[0], argv, os.environ | {"TMPDIR": "/run/tmp"})  # noqa: S606 - the command is the user's
     limit = None if timeout is None else parse_seconds(timeout)
     started = place.command(ranks, program, mpi)

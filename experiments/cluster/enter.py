@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as fault:
         print(f"ciranda: {host} of the cluster cannot be entered: {fault}", file=sys.stderr)
         return _NO_ENTRY
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it is told of no end
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
     return _in_child(lambda: _below(command))
 
@@ -67,6 +68,8 @@ def _as_first_process(command: Sequence[str]) -> int:
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+            signal.signal(number, signal.SIG_DFL)
         try:
             os.execvp(command[0], [*command])  # noqa: S606 - the command is the user's
         except OSError as fault:

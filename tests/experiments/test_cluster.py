@@ -236,6 +236,9 @@ def test_exit_code_and_signals_pass_and_files_land_where_they_should(
 ) -> None:
     assert ciranda("run", "--host", "2", "--", "sh", "-c", "hostname; exit 7").returncode == 7
     assert ciranda("run", "--", "no-such-program").returncode == 127
+    assert ciranda("run", "--", "python", "-c", "import typer").returncode == 0  # this very interpreter
+    cut_short = ciranda("run", "--", "sh", "-c", "yes | head -n 1")
+    assert (cut_short.stdout, cut_short.stderr) == ("y\n", "")
     assert ciranda("run", "--host", "9", "--", "true").returncode == 2
     waiting = ["sh", "-c", "trap 'touch told; exit 3' TERM; touch began; while :; do sleep 0.05; done"]
     process = subprocess.Popen(_ciranda("run", "--", *waiting), env=_importable(surroundings), cwd=tmp_path)
