@@ -34,7 +34,7 @@ LEVEL = 0.05
 
 _FEWEST = 6  # pairs, for a signed-rank test at 5 % to be able to find anything
 _MACHINE = ("cpu", "cores", "system", "python", "mpi")
-_PACKAGES = ("numpy", "mpi4py", "numba")
+_PACKAGES = ("numpy", "mpi4py")
 
 Verdict = Literal["faster", "slower", "same", "untested"]
 

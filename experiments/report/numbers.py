@@ -54,6 +54,10 @@ class Numbers:
         """Bytes per second: ``1.25e9`` as ``1.25 GB/s``."""
         return self._spaced(format_rate(value, digits=3)) if _known(value) else _DASH
 
+    def line_rate(self, value: float | None) -> str:
+        """Bytes per second as networks are sold: ``12.5e6`` as ``100 Mbit/s``."""
+        return self._spaced(format_rate(value * 8, digits=3).replace("B/s", "bit/s")) if _known(value) else _DASH
+
     def factor(self, value: float | None) -> str:
         """A ratio of two times: ``2.345`` as ``2.35×``, with fewer digits after the mark from ten up."""
         if not _known(value):

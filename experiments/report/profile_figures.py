@@ -17,17 +17,19 @@ _WORST = 3.0  # misfits beyond this are drawn at the edge, so that one bad size 
 class ProfileFigures(Plots):
     """Draws one profile."""
 
-    def messages(self, profile: Profile) -> Figure | None:
-        """Seconds of one message one way by size: measured with intervals, piecewise fit, Hockney's line."""
+    def messages(self, profile: Profile, *, measured: bool = True) -> Figure | None:
+        """Seconds of one message one way by size: measured with intervals, piecewise fit, Hockney's line.
+
+        Without ``measured`` the fits alone, as the points of a profile are those of all its ranks at work.
+        """
         points = _one_way(profile)
         if not points:
             return None
         sizes = [point.nbytes for point in points]
-        measured = self._measured(points)
         along = _between(sizes[0], sizes[-1])
         heights = [profile.alpha + profile.beta * size for size in along]
         line = self.drawn(along, heights, self._say("line"), _LINE, mode="lines", dash="dash")
-        traces = [line, measured]
+        traces = [line, self._measured(points)] if measured else [line]
         knots = [(size, seconds) for size, seconds in profile.curve if size > 0 and seconds > 0]
         if knots:
             fit = self.drawn(*_columns(knots), self._say("curve"), _CURVE, mode="lines")

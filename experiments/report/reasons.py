@@ -120,7 +120,7 @@ def _direction(cells: Sequence[Cell]) -> Reason:
 def _arithmetic(cells: Sequence[Cell]) -> Reason | None:
     """Whether the simulator, which plays every message, says the same as the closed form."""
     gaps = [abs(cell.simulated - cell.theory) / cell.theory for cell in cells if cell.theory and cell.simulated]
-    if not gaps:
+    if not gaps or any(cell.explained for cell in cells):  # where the terms are told one by one, they say it better
         return None
     return Reason("simulator_agrees" if max(gaps) < _AGREE else "simulator_differs", [{"gap": max(gaps)}])
 
@@ -163,6 +163,7 @@ def _duplex(profile: Profile) -> Mapping[str, float] | None:
     return {"ranks": profile.ranks, "typical": median(factors), "worst": worst, "nbytes": nbytes}
 
 
-def _noise(cells: Sequence[Cell]) -> Reason:
+def _noise(cells: Sequence[Cell]) -> Reason | None:
     """How wide the intervals are: an error smaller than that cannot be told from chance."""
-    return Reason("noise", [{"width": median((cell.high - cell.low) / 2 / cell.seconds for cell in cells)}])
+    widths = [(cell.high - cell.low) / 2 / cell.seconds for cell in cells if cell.high > cell.low]
+    return Reason("noise", [{"width": median(widths)}]) if widths else None

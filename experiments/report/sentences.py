@@ -9,6 +9,7 @@ from statistics import median
 from markupsafe import Markup
 
 from experiments.report.findings import Contest, accuracy, contests, landmarks, ours
+from experiments.report.judgement import spreads
 from experiments.report.reasons import Fit, Reason, reasons
 from experiments.report.results import Cell, Results
 from experiments.report.texts import Texts
@@ -48,7 +49,7 @@ def notices(results: Results, say: Texts) -> list[tuple[str, Markup]]:
 
 
 def cards(results: Results, say: Texts) -> list[Card]:
-    """The four numbers at the top."""
+    """The numbers at the top."""
     number, cells = say.numbers, ours(results.cells)
     total, fought = accuracy(cells, ""), contests(results.cells)
     found = [
@@ -63,6 +64,7 @@ def cards(results: Results, say: Texts) -> list[Card]:
             ),
         )
     ]
+    found += _simulator(results.cells, say)
     lost = [regret for contest in fought if (regret := contest.regret("theory"))]
     if lost:
         agreed = sum(contest.right("theory") is True for contest in fought)
@@ -102,6 +104,18 @@ def beats(cells: Iterable[Cell], say: Texts) -> Markup | None:
 def reason_texts(results: Results, fitted: Sequence[Fit], say: Texts) -> list[Markup]:
     """The reasons why theory and measurement differ, in words."""
     return [_reason(reason, say) for reason in reasons(results.cells, fitted)]
+
+
+def _simulator(cells: Sequence[Cell], say: Texts) -> list[Card]:
+    """How far the simulator is off from 64 KiB up and below, where it was measured in both."""
+    by_band = {spread.band: spread for spread in spreads(cells) if spread.model == "simulated"}
+    if len(by_band) < 2:
+        return []
+    percent, large, small = say.numbers.percent, by_band["large"], by_band["small"]
+    note = say(
+        "summary.simulator_note", high=percent(large.high), small=percent(small.median), small_high=percent(small.high)
+    )
+    return [Card(say("summary.simulator"), percent(large.median), note)]
 
 
 def _against_native(fought: Sequence[Contest], library: str, say: Texts) -> list[Card]:

@@ -59,7 +59,10 @@ class TermFigures(Plots):
     def _bar(self, index: int, term: str, names: Sequence[str], parts: Sequence[float]) -> Figure:
         colour = _COLOURS.get(term, "var(--series-7)")
         words = self.name(term)
-        pattern = {"shape": _PATTERNS[index % len(_PATTERNS)], "fgcolor": "var(--panel)", "size": 6, "solidity": 0.25}
+        pattern = {
+            "shape": _PATTERNS[index % len(_PATTERNS)], "fillmode": "overlay", "fgcolor": "var(--panel)", "size": 7,
+            "solidity": 0.2,
+        }  # fmt: skip
         rows = list(range(len(names)))
         shown = [
             f"{escape(name)}<br>{escape(words)}: {self.numbers.percent(part)}"

@@ -88,10 +88,10 @@ def foresee(
 
 
 def _cheapest_first(names: Iterable[str], hosts: Sequence[int]) -> list[tuple[Algorithm, int]]:
-    """Algorithms on hosts, few hosts first; then by the length of the longest path, which makes simulating long."""
+    """Algorithms on hosts by the length of the longest path, which makes simulating long; the fewest hosts first."""
     known = [catalogue.parse(name) for name in names]
     pairs = [(algorithm, count) for algorithm in known for count in hosts if algorithm.supports(count)]
-    return sorted(pairs, key=lambda pair: (pair[1], pair[0].cost(pair[1]).messages))
+    return sorted(pairs, key=lambda pair: (pair[1] > min(hosts), pair[0].cost(pair[1]).messages, pair[1]))
 
 
 def _simulated(

@@ -72,7 +72,7 @@ def test_portuguese_is_not_english() -> None:
     assert same <= {
         "page.kicker", "environment.python", "environment.ciranda", "axis.ranks", "controls.ranks", "hover.ranks",
         "summary.ranks", "winners.ranks", "winners.tied", "why.ranks", "calibration.ranks", "against.ranks",
-        "against.what_python", "against.what_mpi", "against.what_numpy", "against.what_mpi4py", "against.what_numba",
+        "against.what_python", "against.what_mpi", "against.what_numpy", "against.what_mpi4py",
         "scaling.cell", "scaling.rival_first",
     }  # fmt: skip
 

@@ -258,7 +258,7 @@ def compared(folder: Path, results: Results, data: Path) -> Comparison:
     records, _ = read_document(json.loads((data / "results.json").read_text(encoding="utf-8")))
     past = [replace(r, measured_seconds=(r.measured_seconds or 1.0) * factors.get(r.algorithm, 1.0)) for r in records]
     names = ("cpu", "cores", "system", "python", "mpi")
-    known = dict.fromkeys(names, "other") | {"packages": dict.fromkeys(("numpy", "mpi4py", "numba"), "0")}
+    known = dict.fromkeys(names, "other") | {"packages": dict.fromkeys(("numpy", "mpi4py"), "0")}
     old = measurements.write(folder, [*past, measurements.record("linear", 2, 8, 1.0, 1.0)], environment=known)
     measurements.with_samples(old, [r for r in past if r.measured_seconds and r.ranks == 2])
     before, now = side(old), Side(results, side(data).samples)

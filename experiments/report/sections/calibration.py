@@ -72,10 +72,10 @@ def _said(profile: Profile, say: Texts) -> list[Markup]:
     if not profile.curve:
         return []
     number = say.numbers
-    eager = say("calibration.eager", size=number.nbytes(profile.eager)) if profile.eager >= 0 else None
+    eager = say("calibration.eager", size=number.about_bytes(profile.eager)) if profile.eager >= 0 else None
     found = [eager or say("calibration.eager_none")]
     if profile.changes:
-        found.append(say("calibration.changes", list=", ".join(number.nbytes(size) for size in profile.changes)))
+        found.append(say("calibration.changes", list=", ".join(number.about_bytes(size) for size in profile.changes)))
     found.append(say(f"calibration.waiting_{profile.waiting}"))
     if profile.overhead_per_byte:
         found.append(say("calibration.per_byte", rate=number.rate(1 / profile.overhead_per_byte)))

@@ -48,7 +48,7 @@ def _lead(results: Results, say: Texts) -> Markup:
     place, cores = results.place, results.cores or "?"
     if place.emulated:
         rate = place.facts.get("rate")
-        shown = say.numbers.rate(rate) if isinstance(rate, (int, float)) else "?"
+        shown = say.numbers.line_rate(rate) if isinstance(rate, (int, float)) else "?"
         return say("place.cluster", hosts=place.facts.get("hosts", "?"), rate=shown, cores=cores)
     if place.name != LOCAL:
         return say("place.other", name=place.name)
@@ -58,7 +58,7 @@ def _lead(results: Results, say: Texts) -> Markup:
 
 def _facts(results: Results, say: Texts) -> list[tuple[Markup, str]]:
     known, number = results.place.facts, say.numbers
-    forms = {"rate": number.rate, "delay": number.seconds}
+    forms = {"rate": number.line_rate, "delay": number.seconds}
     found: list[tuple[Markup, str]] = []
     for key in ("hosts", "rate", "delay", "topology", "oversubscription"):
         value = known.get(key)
@@ -88,7 +88,7 @@ def _share(cell: Cell, cores: int) -> float:
 
 
 def _unmeasured(results: Results, say: Texts) -> Markup | None:
-    missing = results.unmeasured
+    missing = sorted(results.unmeasured, key=lambda record: record.is_native)  # last, as nothing predicts it
     if not missing:
         return None
     number = say.numbers

@@ -110,4 +110,5 @@ def _proof(results: Results, shown: Example, say: Texts) -> Figure | None:
     draw = ProfileFigures(say)
     if shown.term == "duplex":
         return draw.factors(profile)
-    return draw.messages(profile) if shown.term == "curve" else None
+    own = shown.cell.ranks in results.profiles
+    return draw.messages(profile, measured=own) if shown.term == "curve" else None
