@@ -44,7 +44,7 @@ def up(
     """Bring the cluster up; it stays until `ciranda cluster down`.
 
     Without --rate the highest of 10, 25, 50, 100 ... Mbit/s is taken at which all hosts can stream at once and leave
-    half of the cores to the ranks; with it, a rate that this machine does not carry is warned about.
+    three quarters of the cores to the ranks; with it, a rate that this machine does not carry is warned about.
 
     Example: ciranda cluster up --hosts 8 --rate 100Mbit/s
     """

@@ -21,7 +21,10 @@ mount -t tmpfs ciranda /run
 ip link add name end0 type veth peer name end1
 ip link add name rack0 type bridge
 ip netns add host0
-tc qdisc add dev end0 root tbf rate 1mbit burst 10000 limit 100000
+tc qdisc add dev end0 root handle 1: htb default 3
+tc class add dev end0 parent 1: classid 1:3 htb rate 1mbit burst 10000
+tc qdisc add dev end0 parent 1:3 pfifo limit 100
+tc filter add dev end0 parent 1: protocol ip prio 1 u32 match u16 0x0000 0xff00 at 2 flowid 1:3
 """
 
 

@@ -16,15 +16,15 @@ __all__ = ["LADDER", "carried", "choose", "warning"]
 LADDER = tuple(megabits * 125e3 for megabits in (10, 25, 50, 100, 200, 400, 800, 1600, 3200))
 """Rates to choose from, in bytes/s."""
 
-MOST_CPU = 0.5
-"""The part of the cores that the network may take; the rest is for the ranks."""
+MOST_CPU = 0.25
+"""The part of the cores that plain streams may take: MPI and the ranks' own work on the same bytes cost more."""
 
 _SECONDS = 0.4  # of a trial
 _FIRST = 3  # where on the ladder the search begins
 
 
 def choose(shape: Shape, trial: Callable[[Shape], check.Finding] | None = None) -> Shape:
-    """``shape`` with the highest rate of the ladder at which all hosts stream at once and half of the cores are left.
+    """``shape`` with the highest rate of the ladder at which all hosts stream at once and three quarters of the cores are left.
 
     ``trial`` measures that; by default on a cluster of its own, which takes about a second. Two to four are made.
     Raises Failure where not even the lowest rate is carried.
