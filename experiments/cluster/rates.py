@@ -24,7 +24,7 @@ _FIRST = 3  # where on the ladder the search begins
 
 
 def choose(shape: Shape, trial: Callable[[Shape], check.Finding] | None = None) -> Shape:
-    """``shape`` with the highest rate of the ladder at which all hosts stream at once and three quarters of the cores are left.
+    """``shape`` with the highest rate of the ladder at which all hosts stream at once by at most MOST_CPU of the cores.
 
     ``trial`` measures that; by default on a cluster of its own, which takes about a second. Two to four are made.
     Raises Failure where not even the lowest rate is carried.
