@@ -64,9 +64,10 @@ class Crowd:
     curve: Knots = ()
     duplex: Knots = ()
     streams: Knots = ()
+    start: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self, ("alpha", "beta", "overhead", "overhead_per_byte"), ("curve", "duplex", "streams"))
+        check(self, ("alpha", "beta", "overhead", "overhead_per_byte", "start"), ("curve", "duplex", "streams"))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Crowd:

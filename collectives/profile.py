@@ -59,6 +59,7 @@ class Profile:
     - ``eager``: the largest message (bytes) that its sender is rid of before the receiver is ready; -1 for none.
     - ``streams``: ``(nbytes, factor)``, seconds per message of a train of messages to one partner, each in a round of
       its own, over the seconds of a single one.
+    - ``start``: by how many seconds the first message after a pause is late, for ranks must wake up first.
     - ``overhead_per_byte``: CPU seconds that each end spends on a byte.
     - ``crowd``: the same costs while only so many ranks of the launch are at work, and while all are; see ``at``.
     - ``reductions``: by dtype, ``(nbytes, seconds per byte)`` of reducing a buffer of that size.
@@ -90,6 +91,7 @@ class Profile:
     changes: tuple[int, ...] = ()
     eager: int = -1
     streams: Knots = ()
+    start: float = 0.0
     overhead_per_byte: float = 0.0
     crowd: tuple[Crowd, ...] = ()
     reductions: Mapping[str, Knots] = field(default_factory=lambda: MappingProxyType({}))
@@ -103,7 +105,7 @@ class Profile:
     agrees: bool | None = None
 
     def __post_init__(self) -> None:
-        check(self, ("alpha", "beta", "gamma", "overhead", "overhead_per_byte", "trunk"),
+        check(self, ("alpha", "beta", "gamma", "overhead", "overhead_per_byte", "trunk", "start"),
               ("curve", "duplex", "streams"))  # fmt: skip
         for dtype, points in self.reductions.items():
             check_knots(f"reductions of {dtype}", points)
@@ -135,7 +137,7 @@ class Profile:
         weight = (ranks - fewer.ranks) / (more.ranks - fewer.ranks) if more.ranks > fewer.ranks else 0.0
         costs = {
             name: (1 - weight) * getattr(fewer, name) + weight * getattr(more, name)
-            for name in ("alpha", "beta", "overhead", "overhead_per_byte")
+            for name in ("alpha", "beta", "overhead", "overhead_per_byte", "start")
         }
         functions = {
             name: blended(getattr(fewer, name), getattr(more, name), weight, onward=name == "curve")

@@ -20,6 +20,7 @@ _ALONE = 2  # ranks of a pair that is at work while all others rest
 
 WORDS: Mapping[str, str] = MappingProxyType({
     SCHEDULE: "unequal chunks, and ranks that wait less or more than the closed form says",
+    "start": "ranks that paused wake up first",
     "curve": "a message of this size does not cost what one straight line says",
     "duplex": "the exchange with one partner is not full duplex",
     "processor": "messages cost CPU time, and ranks share the cores",

@@ -58,6 +58,7 @@ def fitted(measured: Samples, place: Mapping[str, Any] | None = None) -> Profile
         changes=curve.changes,
         eager=eager,
         streams=everyone.streams,
+        start=everyone.start,
         overhead_per_byte=everyone.overhead_per_byte,
         crowd=crowd,
         reductions={dtype: _rates(sizes[dtype], found[dtype]) for dtype in DTYPES},
@@ -83,6 +84,7 @@ def _crowd(ranks: int, part: Samples, eager: int) -> Crowd:
         overhead=overhead,
         overhead_per_byte=per_byte,
         curve=curve,
+        start=max(0.0, median(found["start"][0]).value - median(found["exchange"][0]).value),
         duplex=tuple(
             (size, median(group).value / interpolated(curve, size, onward=True))
             for size, group in zip(sizes["exchange"], found["exchange"], strict=True)

@@ -349,12 +349,19 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One piece of each kind: how ranks send, reduce, exchange, and share cores."""
+    """One piece of each kind: how ranks send, reduce, exchange, and share cores.
+
+    ``start``: seconds that every rank needs before it begins, as after a pause.
+    """
 
     message: Message = field(default_factory=Hockney)
     reduction: Reduction = field(default_factory=Reduction)
     duplex: Duplex = field(default_factory=Duplex)
     cores: Cores | None = None
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        _need(start=(self.start, "s"))
 
     @property
     def alpha(self) -> float:

@@ -113,9 +113,9 @@ class _Player:
     def __init__(self, phases: Sequence[Phase], network: Network, conditions: Conditions, *, record: bool) -> None:
         self.phases, self.network, self.size = phases, network, network.size
         self.pricing = Pricing(network, conditions)
-        self.left = np.zeros(self.size)
+        self.left = np.full(self.size, network.model.start)
         for rank, late in conditions.start.items():
-            self.left[rank] = late
+            self.left[rank] += late
         released = [np.broadcast_to(np.asarray(phase.release, float), self.size) for phase in phases]
         self.release = np.maximum.accumulate(np.stack([np.maximum(released[0], self.left), *released[1:]]))
         self.completion = np.zeros((len(phases), self.size))

@@ -264,7 +264,7 @@ def _played(found: Relabelling, network: Network, contention: bool) -> Symmetric
     busy = priced.ideal
     if contention and network.translations == "cyclic":
         busy = np.maximum(busy, _shared(network, block))
-    now = free = 0.0
+    now = free = network.model.start
     rows = (priced.send, priced.receive, priced.delay, busy, priced.fold, priced.gap, priced.eager)
     for send, receive, delay, taken, fold, gap, eager in zip(*(row.tolist() for row in rows), strict=True):
         ready = now + send

@@ -13,7 +13,9 @@ from experiments.probing.sizes import MESSAGE_SIZES, Budget
 from experiments.probing.team import Team
 from experiments.traffic import Exchange, PingPong, Stream, partner
 
-__all__ = ["exchange", "ping_pong", "sizing", "train", "wagons"]
+__all__ = ["exchange", "ping_pong", "sizing", "start", "train", "wagons"]
+
+_SMALL = 8  # bytes
 
 _TRAIN = 20e-3  # seconds of a train, between 3 and 24 messages
 _SAMPLE = 2e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
@@ -55,9 +57,27 @@ def wagons(estimate: float) -> int:
     return _many(_TRAIN / estimate, 3, 24)
 
 
+def start(team: Team) -> Item:
+    """Seconds of one exchange of 8 bytes right after a pause, from the first rank's entry to the last one's exit."""
+    call = team.runner(Exchange(1), np.ones(2 * _SMALL, np.uint8))
+    takes_part = partner(team.comm.rank, team.comm.size) is not None
+
+    def take() -> float:
+        team.line_up()
+        entered = time.perf_counter_ns()
+        call()
+        return team.span(entered, time.perf_counter_ns()) if takes_part else team.span(None, 0)
+
+    return Item(take)
+
+
 def _timing(team: Team, pattern: Scheduled, size: int, count: int, *, first_only: bool) -> Item:
-    """``first_only``: what ends with a message to the first of a pair is over when it is there, and the second is rid
-    of that message earlier."""
+    """What follows another message at once, so that nobody has to wake up first.
+
+    ``first_only``: what ends with a message to the first of a pair is over when it is there, and the second is rid of
+    that message earlier.
+    """
+    waking = team.runner(PingPong(2), np.ones(2 * _SMALL, np.uint8))
     call = team.runner(pattern, np.ones(2 * size, np.uint8))
     sees_the_end = partner(team.comm.rank, team.comm.size) is not None
     if first_only:
@@ -65,6 +85,7 @@ def _timing(team: Team, pattern: Scheduled, size: int, count: int, *, first_only
 
     def take() -> float | None:
         team.line_up()
+        waking()
         start = time.perf_counter_ns()
         call()
         seconds = (time.perf_counter_ns() - start) * 1e-9 / count

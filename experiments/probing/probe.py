@@ -103,7 +103,8 @@ class Probe:
         whole = count == self.job.comm.size
         single, crossing = budget.single(), budget.single() if whole else budget.crowded()
         trains = budget.trains() if whole else budget.crowded()
-        sizes = {"pingpong": single, "exchange": crossing, "stream": trains, "effort": processor.burst_sizes(eager)}
+        sizes = {"pingpong": single, "exchange": crossing, "stream": trains, "effort": processor.burst_sizes(eager),
+                 "start": single[:1]}  # fmt: skip
         group = _Crowd(count, team, sizes, wagons=[messages.wagons(budget.one(size)) for size in trains])
         if team is not None:
             beta = budget.seconds[-1] / budget.sizes[-1]
@@ -114,6 +115,7 @@ class Probe:
                 "effort": [
                     processor.effort(team, size, beta, eager=eager >= processor.DEPENDABLE) for size in sizes["effort"]
                 ],
+                "start": [messages.start(team)],
             }
         if team is not None and whole:
             group.items["reduction"] = [processor.reduction_together(team, size) for size in _TOGETHER]

@@ -52,6 +52,21 @@ class Team:
         self.comm.Bcast(agreed)
         return int(agreed[0])
 
+    def span(self, entered: int | None, left: int) -> float:
+        """Seconds from the first entry to the last exit, in ns of each rank's clock; None: it takes no part.
+
+        Where the clocks are not one, the longest time of a rank.
+        """
+        first = np.array([np.iinfo(np.int64).max if entered is None else entered])
+        last = np.array([0 if entered is None else left])
+        if not self.job.shared_clock:
+            first, last = np.zeros(1, np.int64), last - first if entered is not None else last
+            self.comm.Allreduce(MPI.IN_PLACE, last, MPI.MAX)
+            return float(last[0]) * 1e-9
+        self.comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
+        self.comm.Allreduce(MPI.IN_PLACE, last, MPI.MAX)
+        return float(last[0] - first[0]) * 1e-9
+
     def runner(self, pattern: Scheduled, buffer: NDArray[np.uint8]) -> Callable[[], None]:
         """A call that carries out the rank's part of ``pattern``, a chunk of which is half of ``buffer``.
 

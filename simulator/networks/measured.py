@@ -20,9 +20,10 @@ from simulator.networks.tree import hierarchical
 
 __all__ = ["TERMS", "Measured", "from_profile"]
 
-TERMS = ("curve", "duplex", "processor", "contention", "reduction")
+TERMS = ("start", "curve", "duplex", "processor", "contention", "reduction")
 """What a network from a profile has beyond Hockney's α, β and γ, in the order in which differences are explained.
 
+- ``start``: ranks that paused wake up first;
 - ``curve``: a message costs what its size was measured to cost, and small ones leave before their receiver is ready;
 - ``duplex``: an exchange with one partner costs what it was measured to cost;
 - ``processor``: costs are those while all ranks are at work, who share the cores of their machine;
@@ -70,6 +71,7 @@ def from_profile(profile: Measured, size: int, terms: Collection[str] = TERMS) -
         reduction=_reduction(profile, terms),
         duplex=_duplex(costs) if "duplex" in terms else Duplex(),
         cores=Cores(profile.cores) if "processor" in terms and profile.cores else None,
+        start=costs.start if "start" in terms else 0.0,
     )
     return replace(_joined(profile, size, terms), model=model)
 
