@@ -15,6 +15,7 @@ __all__ = ["TermFigures"]
 _COLOURS = {
     "theory": "var(--muted)",
     "schedule": "var(--series-6)",
+    "start": "var(--series-5)",
     "curve": "var(--series-4)",
     "duplex": "var(--series-1)",
     "processor": "var(--series-3)",
