@@ -127,6 +127,8 @@ class Interpreted:
     def _carry_out(self, wire: Wire, plan: Plan, combine: Combine | None) -> None:
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         for step in wire.steps:
+            for staged, mine in step.packs:
+                np.copyto(staged, mine)
             for request in step.starts:
                 request.Start()
             try:

@@ -2,13 +2,14 @@
 
 The round law is settled here, so that an executor only has to follow: a receive that overwrites lands where it
 belongs if nothing else in its round touches that place; every other one is staged in scratch memory and committed
-when the sends of the round are complete.
+when the sends of the round are complete. Messages of a few spans are packed in scratch memory at both ends, for MPI
+sends what lies in one piece sooner than what it has to gather.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -23,6 +24,10 @@ Places = Callable[[int], Span]
 """Where a chunk lives; chunks must not share elements, and may have none (``lo == hi``)."""
 
 
+PACKED = 8
+"""Up to so many spans of a message are packed here; more are left to MPI, for each is a call from Python."""
+
+
 class Scheduled(Protocol):
     """What lowering needs of an algorithm."""
 
@@ -34,12 +39,16 @@ class Scheduled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """A message to ``peer``: ``length`` elements, the ``spans`` one after the other; read straight from there."""
+    """A message to ``peer``: ``length`` elements, the ``spans`` one after the other.
+
+    It is packed at element ``stage`` of the scratch memory, or, if ``stage`` is None, read straight from the spans.
+    """
 
     peer: int
     chunks: Chunks
     spans: tuple[Span, ...]
     length: int
+    stage: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,8 @@ def _step(index: int, operations: Round, places: Places) -> Step:
             sends.append(Transmit(operation.dest, operation.chunks, spans, length))
         else:
             receives.append(Receive(operation.source, operation.chunks, spans, length, operation.fold, None))
-    return Step(index, tuple(_stage(receives, sends)), tuple(sends))
+    staged = tuple(_stage(receives, sends))
+    return Step(index, staged, tuple(_pack(sends, sum(recv.length for recv in staged if recv.stage is not None))))
 
 
 def _stage(receives: list[Receive], sends: list[Transmit]) -> Iterator[Receive]:
@@ -122,11 +132,26 @@ def _stage(receives: list[Receive], sends: list[Transmit]) -> Iterator[Receive]:
     offset = 0
     for receive in receives:
         others = [other.spans for other in (*sends, *receives) if other is not receive]
-        if receive.fold is OVERWRITE and not any(_overlap(receive.spans, spans) for spans in others):
+        free = receive.fold is OVERWRITE and not any(_overlap(receive.spans, spans) for spans in others)
+        if free and not _scattered(receive.spans):
             yield receive
         else:
             yield Receive(receive.peer, receive.chunks, receive.spans, receive.length, receive.fold, offset)
             offset += receive.length
+
+
+def _pack(sends: list[Transmit], offset: int) -> Iterator[Transmit]:
+    """Each send with its place in scratch from ``offset`` on, if it is to be packed."""
+    for send in sends:
+        if _scattered(send.spans):
+            yield replace(send, stage=offset)
+            offset += send.length
+        else:
+            yield send
+
+
+def _scattered(spans: tuple[Span, ...]) -> bool:
+    return 1 < len(spans) <= PACKED
 
 
 def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -148,7 +173,7 @@ def _overlap(some: tuple[Span, ...], others: tuple[Span, ...]) -> bool:
 
 
 def _staged(step: Step) -> int:
-    return sum(receive.length for receive in step.receives if receive.stage is not None)
+    return sum(message.length for message in (*step.receives, *step.sends) if message.stage is not None)
 
 
 def _lengths(steps: tuple[Step, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ too, or that count would be lost. What a tag does tell apart is sizes, for ranks
 writes a large message past the end of a smaller buffer before it reports the truncation, so a large message gets its
 size as its tag and waits rather than destroy memory. Small ones all have tag 0, meet, and are found out at once.
 
-*Large and scattered messages.* A message is a run of bytes, or, if it has several spans or more bytes than fit a C
+*Large and scattered messages.* A message is a run of bytes, or, if it has many spans or more bytes than fit a C
 int, a derived datatype, and MPI gathers and scatters by itself, without a copy of ours. Its offsets count from the
 lowest address, for MPICH 5 is several times slower over MPI.BOTTOM. Bytes do for every dtype, also those that MPI
 lacks; the price is that all ranks must have the same byte order.
@@ -27,7 +27,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from collectives.executors.plan import Plan, Receive, Span, Step
+from collectives.executors.plan import Plan, Receive, Span, Step, Transmit
 from collectives.schedule import Fold
 
 __all__ = ["Array", "Arrival", "Commit", "Wire", "WireStep"]
@@ -64,7 +64,8 @@ class WireStep:
     Receives start before sends, so that nothing arrives unexpected from a rank in step, but after large sends. A
     large message asks first, and a receive that is started answers at once. Where two ranks exchange large messages,
     the late one would answer before it asks; the other then floods their connection with its message, and its own
-    answer comes behind that flood: the exchange takes twice as long (docs/design/half-duplex.md).
+    answer comes behind that flood: the exchange takes twice as long (docs/design/half-duplex.md). ``packs``: what to
+    copy before all that, (into scratch, from where it lies).
     """
 
     plan: Step
@@ -74,6 +75,7 @@ class WireStep:
     waits: tuple[tuple[MPI.Prequest, MPI.Status], ...]
     arrivals: tuple[Arrival, ...]
     commits: tuple[Commit, ...]
+    packs: tuple[tuple[Array, Array], ...]
 
     def describe(self, index: int) -> str:
         """The message of request ``index``, in words."""
@@ -113,7 +115,7 @@ class Wire:
             message = self._message(receive.spans if receive.stage is None else (self._staged(receive),))
             requests.append(self._comm.Recv_init(message, receive.peer, self._tag(receive.length)))
             arrivals.append(Arrival(MPI.Status(), message[2], message[1]))
-        sends = [(self._message(send.spans), send.peer, self._tag(send.length)) for send in step.sends]
+        sends = [(self._message(self._sent(send)), send.peer, self._tag(send.length)) for send in step.sends]
         requests.extend(self._comm.Send_init(*send) for send in sends)
         large = [send.length * self._itemsize > LARGE for send in step.sends]
         asking = [request for request, is_large in zip(requests[len(arrivals) :], large, strict=True) if is_large]
@@ -121,23 +123,33 @@ class Wire:
         statuses = [arrival.status for arrival in arrivals] + [MPI.Status() for _ in step.sends]
         waits = tuple(zip(requests, statuses, strict=True))
         commits = tuple(commit for receive in step.receives for commit in self._commits(receive))
-        return WireStep(step, self._itemsize, tuple(requests), starts, waits, tuple(arrivals), commits)
+        packs = tuple(pack for send in step.sends for pack in self._packs(send))
+        return WireStep(step, self._itemsize, tuple(requests), starts, waits, tuple(arrivals), commits, packs)
 
     def _tag(self, length: int) -> int:
         nbytes = length * self._itemsize
         return 0 if nbytes <= HARMLESS else nbytes % self._largest_tag + 1
 
-    def _staged(self, receive: Receive) -> Span:
-        start = receive.stage or 0
-        return len(self._memory) - 1, start, start + receive.length
+    def _staged(self, message: Receive | Transmit) -> Span:
+        start = message.stage or 0
+        return len(self._memory) - 1, start, start + message.length
+
+    def _sent(self, send: Transmit) -> tuple[Span, ...]:
+        return send.spans if send.stage is None else (self._staged(send),)
+
+    def _packs(self, send: Transmit) -> Iterator[tuple[Array, Array]]:
+        return ((staged, mine) for mine, staged in self._views(send))
 
     def _commits(self, receive: Receive) -> Iterator[Commit]:
-        if receive.stage is None:
+        return (Commit(receive.fold, mine, staged) for mine, staged in self._views(receive))
+
+    def _views(self, message: Receive | Transmit) -> Iterator[tuple[Array, Array]]:
+        """Each span of a staged message, and its place in scratch."""
+        if message.stage is None:
             return
-        ends = accumulate((hi - lo for _, lo, hi in receive.spans), initial=receive.stage)
-        for start, (buffer, lo, hi) in zip(ends, receive.spans, strict=False):
-            incoming = self._memory[-1].view(start, start + hi - lo)
-            yield Commit(receive.fold, self._memory[buffer].view(lo, hi), incoming)
+        ends = accumulate((hi - lo for _, lo, hi in message.spans), initial=message.stage)
+        for start, (buffer, lo, hi) in zip(ends, message.spans, strict=False):
+            yield self._memory[buffer].view(lo, hi), self._memory[-1].view(start, start + hi - lo)
 
     def _message(self, spans: Iterable[Span]) -> tuple[Any, int, MPI.Datatype]:
         blocks = [block for buffer, lo, hi in spans for block in self._memory[buffer].blocks(lo, hi)]
