@@ -10,13 +10,11 @@ from collectives import catalogue
 from collectives.profile import Profile
 from experiments import payload
 from experiments.records import Record
-from simulator import networks, simulate, theory
+from simulator import networks, simulate
 
 __all__ = ["SCHEDULE", "UNEXPLAINED", "WORDS", "explain", "explained", "reason"]
 
 SCHEDULE, UNEXPLAINED = "schedule", "unexplained"
-_PROCESSOR = "processor"
-_ALONE = 2  # ranks of a pair that is at work while all others rest
 
 WORDS: Mapping[str, str] = MappingProxyType({
     SCHEDULE: "unequal chunks, and ranks that wait less or more than the closed form says",
@@ -36,23 +34,18 @@ def explain(record: Record, profile: Profile) -> dict[str, float]:
 
     ``schedule`` is what the simulator says beyond the closed form at the same costs; then come the terms of
     ``networks.TERMS`` in that order, and last ``unexplained``, measured − simulated, if it was measured. Theory and all
-    values together are the measured (else the simulated) time. Without the term ``processor`` the simulator takes the
-    costs of a pair at work alone, and theory those of all ranks; what theory knows so already is not counted as that
-    term's again. Cost: a simulation for each term.
+    values together are the measured (else the simulated) time. Cost: a simulation for each term.
     """
     if record.is_native or record.theory_seconds is None:
         return {}
     algorithm, itemsize = catalogue.parse(record.algorithm), payload.dtype(record.dtype).itemsize
-    alone = profile.at(_ALONE)
-    before = theory.seconds(algorithm, record.ranks, record.nbytes, alone.alpha, alone.beta, alone.gamma)
-    known = record.theory_seconds - before
     found: dict[str, float] = {}
+    before = record.theory_seconds
     for count in range(len(networks.TERMS) + 1):
         network = networks.from_profile(profile, record.ranks, networks.TERMS[:count])
         seconds = simulate(algorithm, record.ranks, record.nbytes, network, itemsize=itemsize).seconds
         found[networks.TERMS[count - 1] if count else SCHEDULE] = seconds - before
         before = seconds
-    found[_PROCESSOR] -= known
     if record.measured_seconds is not None:
         found[UNEXPLAINED] = record.measured_seconds - before
     return found

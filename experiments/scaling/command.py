@@ -29,6 +29,7 @@ STDOUT = "-"
 """The file name that stands for standard output."""
 
 _DEFAULT_RANKS, _DEFAULT_SIZES = "2,3,4,5,6,8", "8B to 16MiB"
+_TIME_LIMIT, _MORE_TIME = "10min", "40min"
 _JSON = "--json"
 
 
@@ -64,8 +65,13 @@ def command(
             "hostfile:FILE or slurm."
         ),
     ] = "auto",
-    full: Annotated[bool, typer.Option("--full", help="16 ranks too, and sizes by doubling.")] = False,
-    time_limit: Annotated[str, typer.Option(help="How long all may take; samples are rationed to fit.")] = "10min",
+    full: Annotated[
+        bool, typer.Option("--full", help="16 ranks too, sizes by doubling, and four times as long.")
+    ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="How long all may take; samples are rationed to fit.", show_default=_TIME_LIMIT),
+    ] = None,
     launches: Annotated[int, typer.Option(help="How many times mpirun is started.", min=1)] = 3,
     samples: Annotated[int, typer.Option(help="Most samples of a cell in one launch.", min=1)] = 15,
     compute: Annotated[str, typer.Option(help="How long a training step computes, for its efficiency.")] = "1s",
@@ -94,7 +100,8 @@ def command(
     from experiments.scaling import grounds, tables
     from experiments.scaling.run import run
 
-    request = _request(algorithms, ranks, sizes, full, time_limit, launches, samples, compute, mpi, seed)
+    limit = time_limit or (_MORE_TIME if full else _TIME_LIMIT)
+    request = _request(algorithms, ranks, sizes, full, limit, launches, samples, compute, mpi, seed)
     known = _profile(profile, max(request.ranks))
     _check_writable(as_json)
     with grounds.chosen(on, request.ranks) as ground, _folder(output) as results, shown_progress() as notify:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from collectives import catalogue
 from collectives.profile import Profile
-from experiments import calibrate, differences, environment, payload, predict
+from experiments import calibrate, differences, environment, predict
 from experiments import samples as raw
 from experiments.environment import load_average
 from experiments.errors import UsageFault
@@ -24,19 +23,18 @@ from experiments.scaling.findings import findings
 from experiments.scaling.plan import Planner
 from experiments.scaling.series import Series
 from experiments.statistics import median
-from simulator import networks, simulate, theory
 
 __all__ = ["Request", "Scaling", "run"]
 
 _NATIVE = 2.0  # times the lower bound, until the library's own has been measured
-_AFTERWARDS = 8.0  # times as long as predicting once, to predict and explain all records at the end
+_AFTERWARDS = 8.0  # times as long as predicting once, to explain all records at the end
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to measure: algorithms (none: all), rank counts, sizes in bytes, and how much of it.
 
-    ``time_limit`` (seconds) is for all launches with their starts, ``calibration`` for the calibration before them.
+    ``time_limit`` (seconds) is for all of it, of which ``calibration`` goes to the calibration.
     ``most``: samples of a cell in one launch. ``cell_limit``: seconds after which a cell hangs, beside ten times what
     it should take. ``compute``: seconds that a training step computes.
     """
@@ -91,9 +89,11 @@ def run(
         profile = calibrate.calibrate(
             max(request.ranks), mpi=request.mpi, time_limit=request.calibration, place=place
         )  # fmt: skip
-    _expected(wanted[:2], profile)  # so that what is timed next is no compiling
+    _predicted(wanted[-1], profile, place.name)  # so that what is timed next is no compiling
     began = time.monotonic()
-    planner = Planner(_expected(wanted, profile), request.launches, request.most)
+    predictions = {cell: _predicted(cell, profile, place.name) for cell in wanted}
+    expected = {cell: _expected(record) for cell, record in predictions.items()}
+    planner = Planner(expected, request.launches, request.most)
     deadline -= _AFTERWARDS * (time.monotonic() - began)
     series = Series(file, max(request.ranks), request.mpi, place, request.cell_limit, notify)
     for launch in range(request.launches):
@@ -104,7 +104,7 @@ def run(
     if not series.jobs:
         raise UsageFault(f"{request.time_limit:g} s are too short to measure anything; give more with --time-limit")
     library: str = series.jobs[0]["library"]
-    records = _records(wanted, raw.summarise(raw.read(file), library, place.name), profile, library, place.name)
+    records = _records(predictions, raw.summarise(raw.read(file), library, place.name), profile, library)
     around = environment.collect() | {
         "mpi": request.mpi, "seed": request.seed, "time_limit_seconds": request.time_limit, "library": library,
         "place": place.name, "place_facts": place.describe(), "place_reason": reason, "launches": series.jobs,
@@ -115,23 +115,17 @@ def run(
     return Scaling(records, around, series.stories, found, profile)
 
 
-def _expected(wanted: Iterable[Cell], profile: Profile) -> dict[Cell, float]:
-    """Seconds of one call of each cell by the simulator; of the library's own by the lower bound."""
-    here: dict[int, tuple[Profile, networks.Network]] = {}
-    found: dict[Cell, float] = {}
-    for cell in wanted:
-        count, case = cell
-        if count not in here:
-            own = profile.at(count)
-            here[count] = own, networks.from_profile(profile, count)
-        own, network = here[count]
-        if case.algorithm == NATIVE:
-            seconds = _NATIVE * theory.bound("allreduce", count, case.nbytes, own.alpha, own.beta, own.gamma)
-        else:
-            itemsize = payload.dtype(case.dtype).itemsize
-            seconds = simulate(catalogue.parse(case.algorithm), count, case.nbytes, network, itemsize=itemsize).seconds
-        found[cell] = max(seconds, 1e-7)
-    return found
+def _predicted(cell: Cell, profile: Profile, place: str) -> Record:
+    """The cell as a record without a measured time."""
+    ranks, case = cell
+    executor = NATIVE if case.algorithm == NATIVE else raw.EXECUTOR
+    empty = Record(**case._asdict(), ranks=ranks, collective="allreduce", executor=executor, library="", place=place)
+    return predict.predicted(empty, profile)
+
+
+def _expected(record: Record) -> float:
+    """Seconds of one call by the simulator; of the library's own by the lower bound."""
+    return max(record.simulated_seconds or _NATIVE * (record.bound_seconds or 0.0), 1e-7)
 
 
 def _taken(file: Path) -> tuple[dict[Cell, float], dict[Cell, int]]:
@@ -145,19 +139,15 @@ def _taken(file: Path) -> tuple[dict[Cell, float], dict[Cell, int]]:
 
 
 def _records(
-    wanted: Iterable[Cell], measured: Iterable[Record], profile: Profile, library: str, place: str
+    predictions: Mapping[Cell, Record], measured: Iterable[Record], profile: Profile, library: str
 ) -> list[Record]:
     """A record for each cell, in the order of the cells, predicted and explained."""
     known = {(record.ranks, record.algorithm, record.nbytes): record for record in measured}
     records: list[Record] = []
-    for ranks, case in wanted:
-        record = known.get((ranks, case.algorithm, case.nbytes)) or _not_measured(ranks, case, library, place)
-        records.append(differences.explained(predict.predicted(record, profile.at(ranks)), profile))
+    for (ranks, case), empty in predictions.items():
+        record = replace(
+            known.get((ranks, case.algorithm, case.nbytes), empty), library=library, bound_seconds=empty.bound_seconds,
+            theory_seconds=empty.theory_seconds, simulated_seconds=empty.simulated_seconds,
+        )  # fmt: skip
+        records.append(differences.explained(record, profile))
     return records
-
-
-def _not_measured(ranks: int, case: Case, library: str, place: str) -> Record:
-    return Record(
-        **case._asdict(), ranks=ranks, collective="allreduce", library=library, place=place,
-        executor=NATIVE if case.algorithm == NATIVE else raw.EXECUTOR,
-    )  # fmt: skip

@@ -43,7 +43,7 @@ def record(algorithm: str, ranks: int, nbytes: int, measured: float | None) -> R
 def test_all_terms_together_are_the_difference(
     profile: Profile, algorithm: str, ranks: int, nbytes: int, measured: float | None
 ) -> None:
-    known = predicted(record(algorithm, ranks, nbytes, measured), profile.at(ranks))
+    known = predicted(record(algorithm, ranks, nbytes, measured), profile)
     terms = explain(known, profile)
     assert list(terms) == [SCHEDULE, *networks.TERMS, *([UNEXPLAINED] if measured else [])]
     assert known.theory_seconds is not None
@@ -53,14 +53,15 @@ def test_all_terms_together_are_the_difference(
     assert simulated == pytest.approx(known.simulated_seconds, rel=1e-9, abs=1e-12)
 
 
-def test_costs_that_grow_with_the_ranks_are_the_processors_and_counted_once() -> None:
+def test_costs_that_grow_with_the_ranks_are_the_processors() -> None:
     crowd = tuple(Crowd(count, 1e-6 * count, 1e-9, 0.0, 0.0, (), ()) for count in (2, 8))
     profile = Profile(8e-6, 1e-9, 0.0, ranks=8, crowd=crowd)
-    known = predicted(record("ring", 8, 8, None), profile.at(8))
+    known = predicted(record("ring", 8, 8, None), profile)
     terms = explain(known, profile)
-    # Theory at the costs of eight ranks says what the simulator says with all terms.
-    assert known.theory_seconds == pytest.approx(14 * 8e-6, rel=1e-3)
-    assert all(abs(value) < 1e-3 * known.theory_seconds for value in terms.values())
+    # Theory takes the costs of a pair alone, 2 us a message; with eight ranks at work it is 8 us.
+    assert known.theory_seconds == pytest.approx(14 * 2e-6, rel=1e-2)
+    assert terms.pop("processor") == pytest.approx(14 * 6e-6, rel=1e-2)
+    assert all(abs(value) < 1e-7 for value in terms.values())
 
 
 def test_half_duplex_is_the_reason_where_it_is_one() -> None:
