@@ -82,14 +82,13 @@ def _in_child(action: Callable[[], int]) -> int:
     """Carry it out in a child that ends with this process, and return what it returns."""
     child = os.fork()
     if child == 0:
-        code = _NO_ENTRY
         try:
             _die_with_parent()
             code = action()
         except OSError as fault:
             print(f"ciranda: the cluster cannot be entered: {fault}", file=sys.stderr, flush=True)
-        finally:
-            os._exit(code)
+            code = _NO_ENTRY
+        os._exit(code)
     return _accompany(child)
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from experiments import work_folders
 from experiments.cluster import holder, state
 from experiments.cluster.shape import Shape
 from experiments.errors import UsageFault
@@ -40,8 +41,9 @@ def down() -> str:
     with state.locked():
         known = state.read()
         ended = _clear()
+    swept = work_folders.sweep()
     if known is None:
-        return "leftovers were cleared" if ended else "no cluster was up"
+        return "leftovers were cleared" if ended or swept else "no cluster was up"
     return f"{known.shape}: {'down' if ended else 'had ended already, and was cleared'}"
 
 
