@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectives import catalogue
+from experiments.differences import WORDS
 from experiments.report.numbers import Numbers
 from experiments.report.palette import palette
 from experiments.report.texts import Texts, languages
@@ -65,6 +66,14 @@ def test_every_language_has_the_same_texts_with_the_same_placeholders_and_markup
             assert text.strip(), key
             assert _placeholders(text) == _placeholders(reference[key]), key
             assert sorted(_tags(text)) == sorted(_tags(reference[key])), key
+
+
+def test_every_term_of_a_difference_has_its_words() -> None:
+    for language in languages():
+        entries = Texts(language).entries
+        for term in WORDS:
+            assert entries[f"terms.{term}"], term
+            assert language != "en" or entries[f"meaning.{term}"] == WORDS[term]
 
 
 def test_portuguese_is_not_english() -> None:

@@ -234,7 +234,7 @@ def emulated() -> Iterator[tuple[list[Record], dict[str, Any], Profile]]:
     content = measurements.records(["ring", *servers], (2, 4), measurements.SIZES)
     facts = {"hosts": 4, "rate": 12.5e6, "delay": 1e-3, "topology": "two-racks", "oversubscription": 4}
     cluster = {"place": "cluster", "place_facts": facts}
-    shares = {"schedule": 0.01, "curve": 0.1, "duplex": 0.6, "processor": 0.1, "contention": 0.05, "reduction": 0.02}
+    shares = {"schedule": 0.01, "start": 0.01, "curve": 0.1, "duplex": 0.6, "processor": 0.1, "contention": 0.05, "reduction": 0.02}
     told = [measurements.explained(item, **shares) for item in content]
     missing = [replace(item, measured_seconds=None, nbytes=2**25) for item in content[1:7]]
     yield [*told, *missing], cluster, measurements.rich_profile(4)
