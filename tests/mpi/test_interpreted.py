@@ -319,3 +319,37 @@ def test_after_a_failed_operation_the_communicator_is_spent() -> None:
         executor.run(plan, [buffer], fails)
     with pytest.raises(CollectiveError, match=r"spent, because an earlier call on it failed \(in the operation\)"):
         executor.run(plan, [buffer], np.add)
+
+
+@pytest.mark.parametrize("count", [0, 1, SIZE, 100_003])
+@pytest.mark.parametrize("name", ["ring", "recursive_doubling", "circulant", "linear"])
+def test_polite_ranks_get_the_same_bits(monkeypatch: pytest.MonkeyPatch, name: str, count: int) -> None:
+    monkeypatch.setenv("CIRANDA_WAITING", "nap")
+    comm = MPI.COMM_WORLD.Dup()
+    algorithm = catalogue.get(name)
+    cuts = extents(count, algorithm.chunks(SIZE))
+    plan = lower(algorithm, RANK, SIZE, lambda chunk: (0, *cuts[chunk]))
+    mine = np.arange(count, dtype=np.int64) * (RANK + 1)
+    polite = Interpreted(comm)
+    for _ in range(2):
+        mine[:] = np.arange(count) * (RANK + 1)
+        polite.run(plan, (mine,), reduce.get("sum"))
+    assert (mine == np.arange(count) * (SIZE * (SIZE + 1) // 2)).all()
+    polite.free()
+    comm.Free()
+
+
+def test_large_sends_start_before_receives_and_small_ones_after(executor: Interpreted) -> None:
+    if SIZE < 2:
+        pytest.skip("one rank sends nothing")
+    algorithm = catalogue.get("recursive_doubling")
+    for count, first in ((wire.LARGE + 1, "send"), (wire.LARGE, "receive")):
+        plan = lower(algorithm, RANK, SIZE, lambda chunk, count=count: (0, 0, count))
+        tied = wire.Wire(executor.comm, plan, (np.zeros(count, np.uint8),), np.zeros(plan.scratch, np.uint8))
+        for step in tied.steps:
+            receives = len(step.arrivals)
+            assert sorted(map(id, step.starts)) == sorted(map(id, step.requests))
+            if receives and len(step.requests) > receives:
+                expected = step.requests[receives] if first == "send" else step.requests[0]
+                assert step.starts[0] is expected
+        tied.free()
