@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ Ciranda = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def surroundings(tmp_path: Path) -> dict[str, str]:
     """An environment in which no cluster is up, whatever else runs on this machine."""
-    return {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    return {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def ciranda(surroundings: dict[str, str]) -> Ciranda:
 @pytest.fixture
 def nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where leftovers of others are none of this test's
     return tmp_path
 
 
