@@ -234,7 +234,15 @@ def emulated() -> Iterator[tuple[list[Record], dict[str, Any], Profile]]:
     content = measurements.records(["ring", *servers], (2, 4), measurements.SIZES)
     facts = {"hosts": 4, "rate": 12.5e6, "delay": 1e-3, "topology": "two-racks", "oversubscription": 4}
     cluster = {"place": "cluster", "place_facts": facts}
-    shares = {"schedule": 0.01, "start": 0.01, "curve": 0.1, "duplex": 0.6, "processor": 0.1, "contention": 0.05, "reduction": 0.02}
+    shares = {
+        "schedule": 0.01,
+        "start": 0.01,
+        "curve": 0.1,
+        "duplex": 0.6,
+        "processor": 0.1,
+        "contention": 0.05,
+        "reduction": 0.02,
+    }
     told = [measurements.explained(item, **shares) for item in content]
     missing = [replace(item, measured_seconds=None, nbytes=2**25) for item in content[1:7]]
     yield [*told, *missing], cluster, measurements.rich_profile(4)
@@ -351,6 +359,10 @@ def test_a_damaged_folder_is_refused_and_nothing_is_changed(tmp_path: Path, cont
 def test_bad_requests_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="exclude each other"):
         command(output=tmp_path / "report", quick=True, full=True)
+    with pytest.raises(UsageFault, match="--quick measures local ranks"):
+        command(output=tmp_path / "report", quick=True, on="cluster")
+    with pytest.raises(UsageFault, match="--on nowhere"):
+        command(output=tmp_path / "nowhere" / "report", on="nowhere")
     with pytest.raises(UsageFault, match=r"'fr'.*en, pt"):
         command(output=tmp_path / "report", lang="fr")
     with pytest.raises(UsageFault, match="2 and more"):
@@ -358,7 +370,8 @@ def test_bad_requests_are_refused_before_anything_is_measured(tmp_path: Path) ->
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageFault, match="is a file"):
         command(output=tmp_path / "file", quick=True)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "nowhere"]
+    assert not any(entry.is_file() for entry in (tmp_path / "nowhere").rglob("*"))
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -377,6 +390,38 @@ def test_other_files_beside_the_data_are_left_alone(tmp_path: Path, content: lis
     command(output=tmp_path / "report", data=measurements.write(tmp_path / "stored", content))
     assert (tmp_path / "report" / "data" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "report" / "data" / "profile-64.json").exists()
+
+
+def test_what_was_measured_on_the_machine_itself_goes_along(tmp_path: Path, content: list[Record]) -> None:
+    data = measurements.write(tmp_path / "stored", content)
+    measurements.write(data / "local", [item for item in content if item.ranks == 2])
+    command(output=tmp_path / "report", data=data)
+    parsed = Parsed((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    links = {attributes["href"] for attributes in parsed.of("a")}
+    assert {"#local", "data/local/samples.jsonl", "data/local/results.json"} <= links
+    assert (tmp_path / "report" / "data" / "local" / "results.json").is_file()
+    # A later measurement without that part takes the old one away.
+    command(output=tmp_path / "report", data=measurements.write(tmp_path / "other", content))
+    assert not (tmp_path / "report" / "data" / "local" / "results.json").exists()
+    assert 'id="local"' not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    (data / "local" / "results.json").write_text("{")
+    with pytest.raises(UsageFault, match=r"local/results\.json is not JSON"):
+        command(output=tmp_path / "third", data=data)
+    assert not (tmp_path / "third").exists()
+
+
+def test_an_example_is_told_in_a_sentence_with_its_proof(tmp_path: Path) -> None:
+    content = measurements.records(["ring", "linear"], (4,), measurements.SIZES)
+    slow = [replace(r, measured_seconds=2.1 * (r.theory_seconds or 1.0)) for r in content]
+    folder = measurements.write(tmp_path, [measurements.explained(r, duplex=0.9, curve=0.05) for r in slow])
+    measurements.rich_profile(4).save(folder / "profile-4.json")
+    parsed = Parsed(page.render(load(folder), Texts("en"), [], COMMANDS))
+    text = " ".join("".join(parsed.text).split())
+    assert re.search(r"on 4 ranks took 2\.10× what theory says .* 90 % of the difference is one term, duplex", text)
+    assert "The ping-pong that shows it" in text
+    (figure,) = json.loads(parsed.scripts[0])["example"].values()
+    both_ways = next(trace for trace in figure["data"] if trace["name"] == "both ways at once")
+    assert list(zip(both_ways["x"], both_ways["y"], strict=True)) == list(measurements.profile(4).duplex)
 
 
 @pytest.mark.timeout(240)
