@@ -89,7 +89,7 @@ def run(
         profile = calibrate.calibrate(
             max(request.ranks), mpi=request.mpi, time_limit=request.calibration, place=place
         )  # fmt: skip
-    _predicted(wanted[-1], profile, place.name)  # so that what is timed next is no compiling
+    differences.explain(_predicted(wanted[-1], profile, place.name), profile)  # what is timed next is no compiling
     began = time.monotonic()
     predictions = {cell: _predicted(cell, profile, place.name) for cell in wanted}
     expected = {cell: _expected(record) for cell, record in predictions.items()}
