@@ -57,12 +57,16 @@ def start(shape: Shape, mark: str, *, while_held: bool) -> tuple[Holder, IO[str]
     Raises UsageFault where this machine cannot make it.
     """
     way = unsharing()
-    program = "set -e\n" + script(shape) + (_KEEP_WHILE_HELD if while_held else _KEEP)
+    # The commands go by a file in memory: they may be longer than an argument, and nobody wants them in ps.
+    program = os.memfd_create("cluster")
+    os.write(program, f"set -e\n{script(shape)}{_KEEP_WHILE_HELD if while_held else _KEEP}".encode())
     # setsid goes at once, so the holder is no child of this process, which may end long before it.
     process = subprocess.Popen(
-        ["setsid", "--fork", *way, "sh", "-c", program], env=environment() | {MARK: mark},
+        ["setsid", "--fork", *way, "sh", f"/proc/self/fd/{program}"], env=environment() | {MARK: mark},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+        pass_fds=[program],
     )  # fmt: skip
+    os.close(program)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

@@ -187,13 +187,15 @@ def _ring(shape: Shape) -> Iterator[str]:
         yield from (f"ip -n {name} link set {link} up" for link in ("data", "stub", "left", "right"))
         yield from (line for link in ("left", "right") for line in _shaped(name, link, shape))
     for number in range(shape.hosts):
+        yield f"ip -n {host(number)} -batch - <<'END'"  # one program for all routes: there are hosts x hosts
         for steps in range(1, shape.hosts):
             dest, right = (number + steps) % shape.hosts, 2 * steps <= shape.hosts
             via = (number + (1 if right else -1)) % shape.hosts
             yield (
-                f"ip -n {host(number)} route add {address(dest)}/32 via {address(via)} "
+                f"route add {address(dest)}/32 via {address(via)} "
                 f"dev {'right' if right else 'left'} onlink src {address(number)}"
             )
+        yield "END"
 
 
 def _shaped(name: str, link: str, shape: Shape) -> Iterator[str]:

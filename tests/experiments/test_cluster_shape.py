@@ -76,12 +76,13 @@ def _routes(shape: Shape) -> Mapping[tuple[int, int], int]:
     number = {address(count): count for count in range(shape.hosts)}
     names = {host(count): count for count in range(shape.hosts)}
     found: dict[tuple[int, int], int] = {}
-    pattern = r"ip -n (\S+) route add (\S+)/32 via (\S+) dev (left|right) onlink src (\S+)"
-    for name, dest, via, link, source in re.findall(pattern, script(shape)):
-        here, there = names[name], number[via]
-        assert source == address(here)
-        assert (there - here) % shape.hosts == (1 if link == "right" else shape.hosts - 1)
-        found[here, number[dest]] = there
+    pattern = r"route add (\S+)/32 via (\S+) dev (left|right) onlink src (\S+)"
+    for name, routes in re.findall(r"ip -n (\S+) -batch - <<'END'\n(.*?)END\n", script(shape), re.DOTALL):
+        for dest, via, link, source in re.findall(pattern, routes):
+            here, there = names[name], number[via]
+            assert source == address(here)
+            assert (there - here) % shape.hosts == (1 if link == "right" else shape.hosts - 1)
+            found[here, number[dest]] = there
     return found
 
 
