@@ -18,7 +18,7 @@ def show(profile: Profile) -> None:
     tables.show(title, ("cost", "value", "95 % interval", "which is"), list(_costs(profile)))
     tables.show("by size: measured, and the piecewise fit", _SIZE_COLUMNS, list(_sizes(profile)))
     if len(profile.crowd) > 1:
-        tables.show("by ranks at work", ("ranks", "alpha", "beta", "o", "O"), list(_crowds(profile)))
+        tables.show("by ranks at work", ("ranks", "alpha", "beta", "o", "O", "start"), list(_crowds(profile)))
     if profile.reductions:
         tables.show("reducing, CPU time", ("size", *profile.reductions), list(_reductions(profile)))
     for line in _findings(profile):
@@ -62,8 +62,10 @@ def _fit(point: Fitted) -> tuple[str, str]:
 
 def _crowds(profile: Profile) -> Iterator[tuple[str, ...]]:
     for part in profile.crowd:
-        costs = (part.alpha, part.beta, part.overhead, part.overhead_per_byte)
-        yield str(part.ranks), _cost(costs[0]), f"{_cost(costs[1])}/B", _cost(costs[2]), f"{_cost(costs[3])}/B"
+        yield (
+            str(part.ranks), _cost(part.alpha), f"{_cost(part.beta)}/B", _cost(part.overhead),
+            f"{_cost(part.overhead_per_byte)}/B", _cost(part.start),
+        )  # fmt: skip
 
 
 def _reductions(profile: Profile) -> Iterator[tuple[str, ...]]:

@@ -24,7 +24,7 @@ from experiments.traffic import Exchange, PingPong, Stream, partner
 
 MPI = os.environ.get("CIRANDA_TEST_MPI", "openmpi")
 ALPHA, BETA, GAMMA, OVERHEAD, PER_BYTE = 3e-6, 2e-10, 1e-10, 6e-7, 1e-10
-EAGER = 65_456
+EAGER, LATE = 65_456, 1e-4
 TOGETHER = (1 << 14, 1 << 18, 1 << 22)
 BURSTS = (8, 16_384, 32_768)
 
@@ -47,8 +47,12 @@ def made_up(groups: list[int], *, cross: float = 1.0, trunk: float | None = None
             "exchange": [noisy(2 * one_way(size, ranks)) for size in MESSAGE_SIZES],
             "stream": [noisy(one_way(size, ranks) * (1 + (wagons - 1) / 2) / wagons) for size in MESSAGE_SIZES],
             "effort": [noisy(OVERHEAD + PER_BYTE * size) for size in BURSTS],
+            "start": [noisy(2 * one_way(8, ranks) + LATE)],
         }
-        sizes: dict[str, Any] = dict.fromkeys(("pingpong", "exchange", "stream"), MESSAGE_SIZES) | {"effort": BURSTS}
+        sizes: dict[str, Any] = dict.fromkeys(("pingpong", "exchange", "stream"), MESSAGE_SIZES) | {
+            "effort": BURSTS,
+            "start": (8,),
+        }
         if ranks == len(groups):
             found["reduction"] = [noisy(GAMMA * size) for size in TOGETHER]
             found |= {dtype: [noisy(GAMMA * size) for size in REDUCTION_SIZES] for dtype in DTYPES}
@@ -83,6 +87,7 @@ def test_the_fit_finds_what_made_the_samples() -> None:
     assert (profile.ranks, profile.oversubscribed, profile.library) == (4, True, "Open MPI 5.0.11")
     assert (profile.eager, profile.cores, profile.waiting) == (EAGER, 2, "yields")
     assert EAGER + 1 in profile.changes
+    assert profile.start == pytest.approx(LATE, rel=0.05)
     for size in (8, 4096, EAGER, EAGER + 1, 1 << 18, 1 << 22):
         assert profile.one_way(size) == pytest.approx(one_way(size), rel=0.04)
     assert [size for size, _ in profile.duplex] == list(MESSAGE_SIZES)
@@ -196,8 +201,8 @@ def test_partners_are_mutual(size: int) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_real_ranks(ranks: int) -> None:
+def test_real_ranks() -> None:
+    ranks = 3
     profile = calibrate(ranks, mpi=MPI, time_limit=1.0)
     assert profile.ranks == ranks
     assert profile.oversubscribed == launch.oversubscribed(ranks)
