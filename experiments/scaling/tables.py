@@ -81,6 +81,8 @@ def _errors(said: Mapping[str, Any]) -> None:
 
 
 def _winners(said: Mapping[str, Any]) -> None:
+    if not said["cells"]:
+        return
     wrong = [row for row in said["cells"] if not row["simulated_right"]]
     share = {model: _percent(said["share"][model]) for model in _MODELS}
     title = (
@@ -162,11 +164,12 @@ def _reasons(records: Sequence[Record]) -> None:
 
 def _method(found: Scaling) -> str:
     around = found.environment
+    launches = len({job["launch"] for job in around["launches"]})
     missing = len([record for record in found.records if record.measured_seconds is None])
     left_out = f" {missing} cells found no time and are listed as not measured." if missing else ""
     return (
         f"Place: {around['place']} ({around['place_reason']}), {around['library']}. Medians of single calls over "
-        f"{len({job['launch'] for job in around['launches']})} launches with 95 % intervals where there are 6 samples, "
+        f"{'one launch' if launches == 1 else f'{launches} launches'} with 95 % intervals where there are 6 samples, "
         "order shuffled; every result was checked. Predictions rest on point-to-point traffic alone. A percentage "
         f"behind a reason is its part of the measured time.{left_out}"
     )
