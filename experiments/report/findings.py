@@ -22,7 +22,8 @@ class Contest:
 
     ``winner`` is the fastest as measured, ``tied`` are those of its ``rivals`` whose
     95 % interval reaches into the winner's.
-    ``picks`` are those that a model ranks first, more than one where its times are equal, none where it has none.
+    ``picks`` are those that a model ranks first: the one that it picks, and after it those whose times it cannot tell
+    from that one's. None where it has no times.
     """
 
     ranks: int
@@ -34,9 +35,9 @@ class Contest:
     picks: Mapping[Model, tuple[Cell, ...]]
 
     def regret(self, model: Model) -> float | None:
-        """What trusting ``model`` costs: its pick's time over the winner's (the median of several; 1 is nothing)."""
+        """What trusting ``model`` costs: its pick's time over the winner's (1 is nothing)."""
         chosen = self.picks[model]
-        return median(cell.seconds for cell in chosen) / self.winner.seconds if chosen else None
+        return chosen[0].seconds / self.winner.seconds if chosen else None
 
     def right(self, model: Model) -> bool | None:
         """Whether the pick is the winner or takes at most 5 % longer; None where the model picks nothing."""
@@ -117,11 +118,12 @@ def _contest(place: Sequence[Cell]) -> Contest:
 
 
 def _first(field: Sequence[Cell], model: Model) -> tuple[Cell, ...]:
-    """Those that ``model`` puts first, as far as it can tell them apart."""
-    least = min((seconds for cell in field if (seconds := cell.predicted(model)) is not None), default=0.0)
-    return tuple(
-        cell for cell in field if (seconds := cell.predicted(model)) is not None and seconds <= least * (1 + _EQUAL)
-    )
+    """Those that ``model`` puts first, as far as it can tell them apart; the first of the fastest leads."""
+    known = [(seconds, cell) for cell in field if (seconds := cell.predicted(model)) is not None]
+    if not known:
+        return ()
+    least, best = min(known, key=lambda pair: pair[0])
+    return (best, *(cell for seconds, cell in known if cell is not best and seconds <= least * (1 + _EQUAL)))
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -191,12 +191,10 @@ def _picked(contest: Contest, model: Model, looks: Mapping[str, Series], say: Te
     picks = contest.picks[model]
     if not picks:
         return None
-    # Of those that the model cannot tell apart, name the one that the measurement put first.
-    named = min(picks, key=lambda cell: cell.seconds).algorithm
     right = contest.right(model)
     note = f"{'✓' if right else '✗'} {say.numbers.factor(contest.regret(model))}"
     names = ", ".join(cell.algorithm for cell in picks)
-    return Square(looks[named], names, _more(len(picks) - 1, say), note, missed=not right)
+    return Square(looks[picks[0].algorithm], names, _more(len(picks) - 1, say), note, missed=not right)
 
 
 def _more(count: int, say: Texts) -> str:
