@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
@@ -60,6 +59,8 @@ def cut(seconds: Floats, *, seed: int = 0) -> list[int]:
     close, remote = upper[near], upper[~near]
     if len(seconds) < _ENOUGH_RANKS:
         return found if remote.min() >= _CLEARLY * close.max() else [0] * len(seconds)
+    from scipy import stats  # it takes seconds to import, and most often nothing comes as far as here
+
     random, chance = np.random.default_rng(seed), list[float]()
     for _ in range(_SHUFFLES):
         shuffled = np.zeros_like(seconds)

@@ -28,7 +28,7 @@ def eager_limit(team: Team, budget: Budget) -> int:
     """
     sizes = budget.crowded()
     # Open MPI lays a faster way through shared memory only after some messages; through the slower one none leaves.
-    team.runner(PingPong(_WARM), np.zeros(2 * sizes[0], np.uint8))()
+    team.runner(PingPong(_WARM), sizes[0])()
     limit = -1
     for _ in range(_TRIES):
         limit = _bisected(team, budget, sizes)
@@ -64,7 +64,7 @@ def _leaves(team: Team, budget: Budget, size: int) -> bool:
     """
     above = next((known for known in budget.sizes if known >= size), budget.sizes[-1])
     late = _LATE + 3 * budget.one(above)
-    call = team.runner(PingPong(1), np.ones(2 * size, np.uint8))
+    call = team.runner(PingPong(1), size)
     return any(_left(team, call, late) for _ in range(_LOOKS))
 
 

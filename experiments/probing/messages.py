@@ -27,7 +27,7 @@ def sizing(team: Team, limit: float) -> Budget:
     sizes: list[int] = []
     seconds: list[float] = []
     for size in MESSAGE_SIZES:
-        call = team.runner(PingPong(2), np.ones(2 * size, np.uint8))
+        call = team.runner(PingPong(2), size)
         sizes.append(size)
         seconds.append(min(_agreed_seconds(team, call) for _ in range(2)) / 2)
         if size >= MESSAGE_SIZES[9] and 1.5 * seconds[-1] > Budget.longest(limit):
@@ -60,7 +60,7 @@ def wagons(estimate: float) -> int:
 
 def start(team: Team) -> Item:
     """Seconds of one exchange of 8 bytes after a pause, from the first entry to the last exit; the median of a few."""
-    call = team.runner(Exchange(1), np.ones(2 * _SMALL, np.uint8))
+    call = team.runner(Exchange(1), _SMALL)
     takes_part = partner(team.comm.rank, team.comm.size) is not None
 
     def once() -> float:
@@ -81,8 +81,8 @@ def _timing(team: Team, pattern: Scheduled, size: int, count: int, *, first_only
     ``first_only``: what ends with a message to the first of a pair is over when it is there, and the second is rid of
     that message earlier.
     """
-    waking = team.runner(PingPong(2), np.ones(2 * _SMALL, np.uint8))
-    call = team.runner(pattern, np.ones(2 * size, np.uint8))
+    waking = team.runner(PingPong(2), _SMALL)
+    call = team.runner(pattern, size)
     sees_the_end = partner(team.comm.rank, team.comm.size) is not None
     if first_only:
         sees_the_end = team.comm.rank < team.comm.size // 2

@@ -98,7 +98,7 @@ def together(team: Team, budget: Budget, pairs: Pairs) -> float:
 
 def _streamed(team: Team, pairs: Pairs, size: int, wagons: int) -> Sequence[float]:
     """Seconds per message that each pair's receiver saw, the same on all ranks."""
-    call = team.runner(Stream(wagons, pairs, back=False), np.zeros(2 * size, np.uint8))
+    call = team.runner(Stream(wagons, pairs, back=False), size)
     seconds = np.zeros(len(pairs))
     team.line_up()
     start = time.perf_counter()
@@ -113,8 +113,7 @@ def _streamed(team: Team, pairs: Pairs, size: int, wagons: int) -> Sequence[floa
 
 def _calls(team: Team, pair: tuple[int, int], size: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Ping-pongs of the two: small messages, and large ones of ``size`` bytes."""
-    small, large = (np.ones(2 * nbytes, np.uint8) for nbytes in (SMALL, size))
-    return team.runner(PingPong(_PINGS, (pair,)), small), team.runner(PingPong(2, (pair,)), large)
+    return team.runner(PingPong(_PINGS, (pair,)), SMALL), team.runner(PingPong(2, (pair,)), size)
 
 
 def _pinged(call: Callable[[], None], count: int) -> float:

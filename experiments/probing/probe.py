@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,14 +62,14 @@ class Probe:
         ``reductions`` (CPU time, by dtype) likewise. ``eager``; ``pairs`` with ``small`` and ``large`` seconds of
         ``typical`` bytes; ``company``; ``groups``; ``trunk``. ``cores`` and ``waiting`` of this rank's machine.
         """
-        began = time.perf_counter()
         everyone = Team.of(self.job.comm)
         budget = messages.sizing(everyone, self.time_limit)
+        topology = _topology(everyone, budget, self.time_limit)
+        began = time.perf_counter()
         teams = self._teams(everyone)
         eager = self._eager(teams, budget)
-        topology = _topology(everyone, budget, self.time_limit)
         groups = [self._crowd(count, team, budget, eager) for count, team in teams.items()]
-        self._passes(groups, began)
+        self._passes(groups, began, (1 - _PAIRS - _COMPANY) * self.time_limit)
         return {
             "calls": CALLS,
             "crowds": {str(group.ranks): self._told(group) for group in groups},
@@ -126,14 +127,14 @@ class Probe:
         napping(self.job.comm)
         return group
 
-    def _passes(self, groups: list[_Crowd], began: float) -> None:
-        """Pass after pass until the time is up, at least two; a pass lets each crowd measure while the others nap."""
+    def _passes(self, groups: list[_Crowd], began: float, limit: float) -> None:
+        """Pass after pass until ``limit`` seconds after ``began``, at least two; in each, the crowds take turns."""
         comm, last = self.job.comm, 0.0
         count = sum(len(sizes) for group in groups for sizes in group.sizes.values())
-        share = max(0.0, self.time_limit - (time.perf_counter() - began)) / _PASSES / count
+        share = max(0.0, limit - (time.perf_counter() - began)) / _PASSES / count
         for done in range(10 * _PASSES):
             start = time.perf_counter()
-            over = np.array([start - began + last > self.time_limit], np.uint8)
+            over = np.array([start - began + last > limit], np.uint8)
             comm.Bcast(over)
             if done >= _FEWEST_PASSES and over[0]:
                 break
@@ -155,17 +156,25 @@ class Probe:
 
 
 def _topology(team: Team, budget: Budget, limit: float) -> dict[str, Any]:
-    from experiments.topology_inference import grouping
-
     size = team.comm.size
     each = pairs.alone(team, budget, _PAIRS * limit)
     beside = pairs.company(team, budget, _COMPANY * limit) if 2 < size <= _MOST_IN_COMPANY else []
     found = {"pairs": pairs.chosen(size), "typical": budget.typical(), **each, "company": beside}
-    groups = np.array(grouping(size, found) if team.comm.rank == 0 else [0] * size, np.int64)
-    team.comm.Bcast(groups)
-    across = pairs.crossing(groups.tolist())
+    groups = _groups(team, found)
+    across = pairs.crossing(groups)
     trunk = {"pairs": across, "rate": pairs.together(team, budget, across)} if across else None
-    return {"topology": found | {"groups": groups.tolist(), "trunk": trunk}}
+    return {"topology": found | {"groups": groups, "trunk": trunk}}
+
+
+def _groups(team: Team, found: Mapping[str, Any]) -> list[int]:
+    groups = np.zeros(team.comm.size, np.int64)
+    if team.comm.rank == 0 and groups.size > 3:
+        from experiments.topology_inference import grouping  # SciPy, which one rank alone needs to wait for
+
+        groups[:] = grouping(groups.size, found)
+    napping(team.comm)
+    team.comm.Bcast(groups)
+    return groups.tolist()
 
 
 def _waiting(library: str) -> str:

@@ -43,7 +43,7 @@ def effort(team: Team, size: int, beta: float, *, eager: bool) -> Item:
 
 
 def _sent_early(team: Team, size: int, count: int, beta: float) -> Callable[[], float | None]:
-    call = team.runner(Stream(count, back=False), np.ones(2 * size, np.uint8))
+    call = team.runner(Stream(count, back=False), size)
     receives = team.comm.rank >= team.comm.size // 2
     takes_part = partner(team.comm.rank, team.comm.size) is not None
 

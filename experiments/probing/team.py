@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from collectives.executors.interpreted import Interpreted
 from collectives.executors.plan import Scheduled, lower
 from experiments.job import Job
+from experiments.probing.sizes import MESSAGE_SIZES
 
 __all__ = ["Team", "by_host", "napping"]
 
@@ -22,18 +23,21 @@ _SLOTH = 8  # a nap is as long as what was waited already, over this
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """Ranks at work together. ``job`` knows their communicator and clock, and ``executor`` carries their messages.
+    """Ranks at work together.
 
-    All methods but ``plan`` are collective over them.
+    ``job`` knows their communicator and clock, ``executor`` carries their messages, which lie in ``memory``.
+
+    All methods but ``runner`` are collective over them.
     """
 
     job: Job
     executor: Interpreted
+    memory: NDArray[np.uint8]
 
     @classmethod
     def of(cls, comm: MPI.Intracomm) -> Team:
         """The ranks of ``comm``."""
-        return cls(Job.survey(comm), Interpreted(comm.Dup()))
+        return cls(Job.survey(comm), Interpreted(comm.Dup()), np.ones(2 * MESSAGE_SIZES[-1], np.uint8))
 
     @property
     def comm(self) -> MPI.Intracomm:
@@ -67,18 +71,18 @@ class Team:
         self.comm.Allreduce(MPI.IN_PLACE, last, MPI.MAX)
         return float(last[0] - first[0]) * 1e-9
 
-    def runner(self, pattern: Scheduled, buffer: NDArray[np.uint8]) -> Callable[[], None]:
-        """A call that carries out the rank's part of ``pattern``, a chunk of which is half of ``buffer``.
+    def runner(self, pattern: Scheduled, size: int) -> Callable[[], None]:
+        """A call that carries out the rank's part of ``pattern``, a chunk of which has ``size`` bytes.
 
-        Even chunks are its first half, odd ones its second.
+        Even chunks lie in ``memory`` before odd ones. All messages use the same memory, as those of a program do.
         """
-        size, comm = buffer.size // 2, self.comm
+        comm, buffers = self.comm, (self.memory[: 2 * size],)
 
         def place(chunk: int) -> tuple[int, int, int]:
             return 0, chunk % 2 * size, (chunk % 2 + 1) * size
 
         plan = lower(pattern, comm.rank, comm.size, place)
-        return lambda: self.executor.run(plan, (buffer,))
+        return lambda: self.executor.run(plan, buffers)
 
 
 def napping(comm: MPI.Intracomm) -> None:
