@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from experiments import cluster, places
-from experiments.errors import UsageFault
+from experiments.errors import Failure, UsageFault
 from experiments.machine import cores
 from experiments.units import format_rate
 
@@ -39,10 +39,15 @@ def chosen(on: str, ranks: Sequence[int]) -> Generator[Ground]:
         yield Ground(found, "an emulated cluster is up")
         return
     missing = cluster.available()
-    if missing is None:
-        with _own(max(ranks)) as ground:
-            yield ground
-        return
+    with ExitStack() as made:
+        if missing is None:
+            try:
+                ground = made.enter_context(_own(max(ranks)))
+            except Failure as fault:
+                missing = str(fault)
+            else:
+                yield ground
+                return
     crowded = f"; {max(ranks)} ranks share {cores()} cores, so times are mostly the scheduler's"
     note = f"no cluster can be made here ({missing}): measuring local ranks instead"
     yield Ground(places.Local(), f"no cluster can be made here: {missing}", (note + crowded * (max(ranks) > cores()),))

@@ -20,7 +20,7 @@ from experiments.cluster.check import Finding
 from experiments.cluster.holder import Holder
 from experiments.cluster.shape import Shape
 from experiments.differences import UNEXPLAINED
-from experiments.errors import UsageFault
+from experiments.errors import Failure, UsageFault
 from experiments.records import Record, read_document
 from experiments.scaling import grounds
 
@@ -132,6 +132,22 @@ def test_without_namespaces_local_ranks_do_and_it_is_said(monkeypatch: pytest.Mo
         assert "unshare was not found" in ground.reason
         assert "unshare was not found" in ground.notes[0]
         assert "4096 ranks share" in ground.notes[0]
+
+
+def test_where_the_cores_carry_no_cluster_local_ranks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def overloaded(hosts: int) -> Generator[places.Cluster]:
+        raise Failure(f"this machine carries no cluster of {hosts} hosts")
+        yield  # a generator that never comes so far
+
+    monkeypatch.setattr(cluster, "current", lambda: None)
+    monkeypatch.setattr(cluster, "available", lambda: None)
+    monkeypatch.setattr(cluster, "temporary", overloaded)
+    with grounds.chosen("auto", [2, 4]) as ground:
+        assert ground.place.name == "local"
+        assert "carries no cluster of 4 hosts" in ground.reason
+    with pytest.raises(Failure, match="of the body"), grounds.chosen("auto", [2, 4]):
+        raise Failure("of the body")
 
 
 def test_a_cluster_that_is_up_is_taken_with_the_ranks_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
