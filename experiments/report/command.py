@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_RANKS, _QUICK_RANKS = "2,3,4,5,6,8", "2,4,8"
+_RANKS, _QUICK_RANKS = "2,3,4,5,6,8", "2,4"
 _AUTO = "auto"
 _QUICK_FORECAST = 4  # seconds of simulation for more hosts, with --quick
 
