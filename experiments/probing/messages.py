@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,19 +39,19 @@ def sizing(team: Team, limit: float) -> Budget:
 def ping_pong(team: Team, size: int, estimate: float) -> Item:
     """Seconds of one message one way."""
     count = 2 * _many(_SAMPLE / 2 / estimate, 1, 10)
-    return _timing(team, PingPong(count), size, count, first_only=True)
+    return replace(_timing(team, PingPong(count), size, count, first_only=True), seconds=count * estimate)
 
 
 def exchange(team: Team, size: int, estimate: float) -> Item:
     """Seconds of one round in which both send."""
     count = _many(_SAMPLE / estimate, 2 if estimate < 20e-3 else 1, 20)
-    return _timing(team, Exchange(count), size, count, first_only=False)
+    return replace(_timing(team, Exchange(count), size, count, first_only=False), seconds=count * estimate)
 
 
 def train(team: Team, size: int, estimate: float) -> Item:
     """Seconds of a train there and one back, each of ``wagons(estimate)`` messages, over twice that number."""
     count = wagons(estimate)
-    return _timing(team, Stream(count), size, 2 * count, first_only=True)
+    return replace(_timing(team, Stream(count), size, 2 * count, first_only=True), seconds=2 * count * estimate)
 
 
 def wagons(estimate: float) -> int:

@@ -13,14 +13,14 @@ from experiments.probing.team import Team
 __all__ = ["Item", "gathered", "visit"]
 
 _MOST = 8  # samples of a visit
-_COLD = 20e-3  # seconds of a sample from which on it needs no warm-up
+_LONG = 20e-3  # seconds of a sample from which on one is enough for a visit, and needs no warm-up
 
 
 @dataclass(slots=True)
 class Item:
     """One measurement. ``take`` returns what this rank saw of one sample (None: it has no part), on all alike.
 
-    ``seconds`` is about how long a sample takes, ``found`` what this rank saw so far.
+    ``seconds`` is about how long a sample takes (0: not known yet), ``found`` what this rank saw so far.
     """
 
     take: Callable[[], float | None]
@@ -31,14 +31,14 @@ class Item:
 def visit(team: Team, items: Sequence[Item], share: float) -> None:
     """Take samples of each item for about ``share`` seconds; collective over the team.
 
-    At least one, and two of those that are over soon, after a warm-up.
+    At least one, and two of those that are over soon; before their first ones a warm-up.
     """
     for item in items:
         # Rank 0's clock decides for all: the ranks must take the same samples.
-        long = team.agreed(2 if item.found and item.seconds > _COLD else 1, most=2) == 2
-        if not long:
+        long = team.agreed(1 + (item.seconds > _LONG), most=2) == 2
+        if not item.found and not long:
             _timed(item)
-        count = team.agreed(max(1 if item.seconds > _COLD else 2, share / item.seconds), most=_MOST)
+        count = team.agreed(max(1 if long else 2, share / max(item.seconds, 1e-9)), most=_MOST)
         for _ in range(count):
             value = _timed(item)
             item.found.append(float("nan") if value is None else value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from collectives.executors.interpreted import Interpreted
 from collectives.executors.plan import Scheduled, lower
+from collectives.executors.waiting import naps_wanted
 from experiments.job import Job
 from experiments.probing.sizes import MESSAGE_SIZES
 
@@ -45,8 +46,8 @@ class Team:
         return self.job.comm
 
     def line_up(self) -> None:
-        """Wait for all: where cores are short napping first, so that who is late has a core to catch up on."""
-        if self.job.oversubscribed:
+        """Wait for all: where cores are short with naps, so that who is late has a core to catch up on."""
+        if self.job.oversubscribed and not naps_wanted():
             napping(self.comm)
         self.job.line_up()
 
