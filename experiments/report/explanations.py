@@ -7,7 +7,7 @@ with what no term accounts for under ``unexplained``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
@@ -92,9 +92,3 @@ def _told(cell: Cell) -> Example | None:
 
 def _telling(example: Example) -> float:
     return abs(math.log(example.factor)) * (1 - abs(1 - example.share)) * (1 - min(1.0, abs(example.left)))
-
-
-def ordered(cells: Sequence[Cell]) -> list[Cell]:
-    """Explained cells, the one furthest from theory first."""
-    group = [cell for cell in cells if cell.explained and cell.factor]
-    return sorted(group, key=lambda cell: -abs(math.log(cell.factor or 1.0)))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from collectives.profile import Profile
-from experiments import calibrate, launches
+from experiments import calibrate, launches, places
 from experiments.environment import load_average
 from experiments.grid import Grid
 from experiments.samples import write_folder
@@ -73,9 +73,10 @@ def scale(folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str) 
     """
     stories: list[str] = []
     with grounds.chosen(on, ranks) as ground:
-        for note in ground.notes:
-            print(f"ciranda: {note}", file=sys.stderr)
         kept = grounds.fitting(ranks, ground.place)
+        missing = [f"the cluster has too few hosts for {count} ranks: left out" for count in ranks if count not in kept]
+        for note in (*ground.notes, *missing):
+            print(f"ciranda: {note}", file=sys.stderr)
         request = Request(
             (), kept, extent.sizes, launches=extent.launches, time_limit=extent.time_limit,
             calibration=extent.calibration, mpi=mpi,
@@ -88,8 +89,7 @@ def scale(folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str) 
             )  # fmt: skip
             measuring(1, f"measured {len(found.records)} cells on {ground.place.name}")
         stories += found.stories
-        emulated = ground.place.hosts() is not None and ground.place.name == "cluster"
-    if emulated:  # after the cluster is gone, which would take its part of the cores
+    if ground.place.name == places.Cluster.name:  # after the cluster is gone, which would take its part of the cores
         stories += measure(folder / "local", LOCAL_RANKS, extent.local, mpi)
     return stories
 
