@@ -19,7 +19,7 @@ __all__ = ["exchange", "ping_pong", "sizing", "start", "train", "wagons"]
 
 _SMALL = 8  # bytes
 _STARTS = 5  # of a sample, for single ones scatter
-_TRAIN = 20e-3  # seconds of a train, between 3 and 24 messages
+_TRAIN, _TRAIN_BYTES = 20e-3, 3 << 17  # seconds and bytes of a train, which has between 3 and 24 messages
 _SAMPLE = 2e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
 
 
@@ -49,14 +49,17 @@ def exchange(team: Team, size: int, estimate: float) -> Item:
 
 
 def train(team: Team, size: int, estimate: float) -> Item:
-    """Seconds of a train there and one back, each of ``wagons(estimate)`` messages, over twice that number."""
-    count = wagons(estimate)
+    """Seconds of a train there and one back, each of ``wagons(size, estimate)`` messages, over twice that number."""
+    count = wagons(size, estimate)
     return replace(_timing(team, Stream(count), size, 2 * count, first_only=True), seconds=2 * count * estimate)
 
 
-def wagons(estimate: float) -> int:
-    """How many messages a train has whose messages take about ``estimate`` seconds each."""
-    return _many(_TRAIN / estimate, 3, 24)
+def wagons(size: int, estimate: float) -> int:
+    """How many messages of ``size`` bytes and about ``estimate`` seconds a train has.
+
+    Enough for its time, and for so many bytes that what a link lets through faster after a pause is a small part.
+    """
+    return _many(max(_TRAIN / estimate, _TRAIN_BYTES / size), 3, 24)
 
 
 def start(team: Team) -> Item:

@@ -14,7 +14,7 @@ from experiments.probing.sizes import Budget
 from experiments.probing.team import Team, napping
 from experiments.traffic import Pairs, PingPong, Stream
 
-__all__ = ["ALL_PAIRS", "alone", "chosen", "company", "crossing", "matchings", "together"]
+__all__ = ["ALL_PAIRS", "alone", "chosen", "company", "crossing", "matchings", "seated", "together"]
 
 ALL_PAIRS = 8
 """Up to so many ranks every pair is measured alone; beyond, a sample of as many pairs as 8 ranks have."""
@@ -33,6 +33,22 @@ def chosen(ranks: int) -> list[tuple[int, int]]:
     across = [(rank, (rank + ranks // 2) % ranks) for rank in range(ranks)]
     others = random.Random(ranks).sample(every, len(every))
     return list(dict.fromkeys([*((min(pair), max(pair)) for pair in across), *others]))[:wanted]
+
+
+def seated(ranks: Sequence[int], hosts: Sequence[int], groups: Sequence[int]) -> list[int]:
+    """The ranks in an order in which partners, half of them apart, are of one group and of different hosts if possible.
+
+    ``hosts`` and ``groups`` are by rank. Pairs within a group do not get in each other's way on a link between two.
+    """
+    first, second, left = list[int](), list[int](), list[int]()
+    for group in dict.fromkeys(groups[rank] for rank in ranks):
+        members = sorted((rank for rank in ranks if groups[rank] == group), key=lambda rank: (hosts[rank], rank))
+        half = len(members) // 2
+        first += members[:half]
+        second += members[half : 2 * half]
+        left += members[2 * half :]
+    half = len(left) // 2
+    return [*first, *left[:half], *second, *left[half:]]
 
 
 def matchings(ranks: int) -> list[Pairs]:

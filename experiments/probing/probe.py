@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Probe:
         budget = messages.sizing(everyone, self.time_limit)
         topology = _topology(everyone, budget, self.time_limit)
         began = time.perf_counter()
-        teams = self._teams(everyone)
+        teams = self._teams(everyone, topology["topology"]["groups"])
         eager = self._eager(teams, budget)
         groups = [self._crowd(count, team, budget, eager) for count, team in teams.items()]
         self._passes(groups, began, (1 - _PAIRS - _COMPANY) * self.time_limit)
@@ -79,17 +79,17 @@ class Probe:
             **topology,
         }
 
-    def _teams(self, everyone: Team) -> dict[int, Team | None]:
+    def _teams(self, everyone: Team, groups: Sequence[int]) -> dict[int, Team | None]:
         comm = everyone.comm
         hosts = by_host(comm)
         turn = [hosts[:rank].count(host) for rank, host in enumerate(hosts)]  # which rank of its host each is
         order = sorted(range(comm.size), key=lambda rank: (turn[rank], rank))
         teams: dict[int, Team | None] = {}
         for count in crowds(comm.size):
-            chosen = comm.rank in order[:count]
-            # Sorted by host, so that the partner, half the ranks further on, is on another host where there is one.
-            part = comm.Split(0 if chosen else MPI.UNDEFINED, hosts[comm.rank])
-            teams[count] = Team.of(MPI.Intracomm(part)) if chosen else None
+            seats = pairs.seated(order[:count], hosts, groups)
+            seat = seats.index(comm.rank) if comm.rank in seats else MPI.UNDEFINED
+            part = comm.Split(0 if comm.rank in seats else MPI.UNDEFINED, max(seat, 0))
+            teams[count] = Team.of(MPI.Intracomm(part)) if comm.rank in seats else None
             napping(comm)
         return teams
 
@@ -106,7 +106,7 @@ class Probe:
         trains = budget.trains() if whole else budget.crowded()
         sizes = {"pingpong": single, "exchange": crossing, "stream": trains, "effort": processor.burst_sizes(eager),
                  "start": single[:1]}  # fmt: skip
-        group = _Crowd(count, team, sizes, wagons=[messages.wagons(budget.one(size)) for size in trains])
+        group = _Crowd(count, team, sizes, wagons=[messages.wagons(size, budget.one(size)) for size in trains])
         if team is not None:
             beta = budget.seconds[-1] / budget.sizes[-1]
             group.items = {

@@ -17,7 +17,7 @@ from collectives.schedule import Recv, Send
 from experiments import cli, launch, residuals
 from experiments.calibrate import calibrate, usual_name
 from experiments.probing import DTYPES, MESSAGE_SIZES, REDUCTION_SIZES
-from experiments.probing.pairs import ALL_PAIRS, chosen, crossing, matchings
+from experiments.probing.pairs import ALL_PAIRS, chosen, crossing, matchings, seated
 from experiments.probing.sizes import Budget, crowds
 from experiments.profiles import fitted
 from experiments.traffic import Exchange, PingPong, Stream, partner
@@ -166,6 +166,25 @@ def test_in_the_matchings_every_pair_meets_once(size: int) -> None:
     for pairs in rounds:
         ranks = [rank for pair in pairs for rank in pair]
         assert len(set(ranks)) == len(ranks)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=2, max_size=16))
+def test_partners_are_near_each_other_where_that_can_be(ranks: list[tuple[int, int]]) -> None:
+    hosts, groups = [host for host, _ in ranks], [group for _, group in ranks]
+    seats = seated(range(len(ranks)), hosts, groups)
+    assert sorted(seats) == list(range(len(ranks)))
+    half = len(ranks) // 2
+    pairs = list(zip(seats[:half], seats[half:], strict=False))
+    across = sum(groups[first] != groups[second] for first, second in pairs)
+    assert across <= sum(groups.count(group) % 2 for group in set(groups)) // 2
+
+
+def test_two_racks_of_hosts_with_two_ranks_each_are_paired_within_a_rack_and_between_hosts() -> None:
+    hosts, groups = [0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 1, 1, 0, 0, 1, 1]
+    seats = seated(range(8), hosts, groups)
+    for first, second in zip(seats[:4], seats[4:], strict=True):
+        assert groups[first] == groups[second]
+        assert hosts[first] != hosts[second]
 
 
 @given(st.integers(2, 100))
