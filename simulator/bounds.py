@@ -61,7 +61,9 @@ def lower_bound(
     hops = 1 if eager else theory.hops(active, fan)
     # A sender goes on when its message has arrived, which does not wait for the receiver's processor.
     heard = hops * (network.nearest + latency + model.message.overhead) + model.message.overhead
-    ports, together = _ports(algorithm, nbytes, network, per_byte)
+    # When the last message is there, the gap that it leaves is still to come.
+    spare = model.message.longest_gap(nbytes)
+    ports, together = (max(0.0, port - spare) for port in _ports(algorithm, nbytes, network, per_byte))
     share = (
         (size - 1) / size if CONTRACTS[algorithm.collective].reduces and algorithm.collective != "push_pull" else 0.0
     )

@@ -50,7 +50,7 @@ class Message(Protocol):
 
     @property
     def least(self) -> tuple[float, float]:
-        """The least latency of any message (s), and the least time in a port for a byte of it (s/byte)."""
+        """The least latency of any message (s), and the least time for which a byte takes a port, gaps too (s/byte)."""
         ...
 
     def delay(self, nbytes: Ints) -> Floats:
@@ -63,6 +63,10 @@ class Message(Protocol):
 
     def seconds(self, nbytes: Ints) -> Floats:
         """Seconds for which the bytes take a port of the ranks at least, however fast the links are."""
+        ...
+
+    def longest_gap(self, nbytes: int) -> float:
+        """The longest gap (s) that a message of up to ``nbytes`` bytes leaves."""
         ...
 
 
@@ -91,6 +95,10 @@ class Hockney:
     def delay(self, nbytes: Ints) -> Floats:
         """``alpha`` each."""
         return np.full(len(nbytes), self.alpha)
+
+    def longest_gap(self, nbytes: int) -> float:  # noqa: ARG002 - as the protocol has it
+        """None."""
+        return 0.0
 
     def gap(self, nbytes: Ints) -> Floats:
         """None."""
@@ -154,6 +162,10 @@ class LogGOPS:
         """``L`` each."""
         return np.full(len(nbytes), self.L)
 
+    def longest_gap(self, nbytes: int) -> float:  # noqa: ARG002 - as the protocol has it
+        """``g``."""
+        return self.g
+
     def gap(self, nbytes: Ints) -> Floats:
         """``g`` each."""
         return np.full(len(nbytes), self.g)
@@ -205,6 +217,10 @@ class Curve:
             np.interp(nbytes, sizes, seconds) + np.maximum(nbytes - sizes[-1], 0) * slope, dtype=np.float64
         )
 
+    def longest_gap(self, nbytes: int) -> float:  # noqa: ARG002 - as the protocol has it
+        """None."""
+        return 0.0
+
     def gap(self, nbytes: Ints) -> Floats:
         """None."""
         return np.zeros(len(nbytes))
@@ -246,15 +262,22 @@ class Calibrated:
     @property
     def gapless(self) -> bool:
         """Whether ports are free again as soon as a message has passed, at all sizes that have a point."""
-        sizes = np.array([size for size, _ in (*self.curve, *self.period)], dtype=np.int64)
-        return not self.gap(sizes).any()
+        return not self.gap(self._points).any()
 
     @property
     def least(self) -> tuple[float, float]:
-        """The least latency, and the least time in a port for a byte, at any point and beyond the last."""
-        sizes = np.array([size for size, _ in (*self.curve, *self.period)] + [1e12], dtype=np.int64)
-        taken = self.seconds(sizes)
-        return float(self.delay(sizes).min()), float((taken / np.maximum(sizes, 1)).min())
+        """The lowest point of the curve, and the least time in a port for a byte: at a point, or beyond the last."""
+        sizes = np.append(self._points, 1 << 40)
+        taken = self.seconds(sizes) + self.gap(sizes)  # straight between points, so no byte between takes less
+        return min(time for _, time in self.curve), float((taken / np.maximum(sizes, 1)).min())
+
+    def longest_gap(self, nbytes: int) -> float:
+        """Of ``nbytes``, or of a point below."""
+        return float(self.gap(np.append(self._points[self._points < nbytes], nbytes)).max())
+
+    @property
+    def _points(self) -> Ints:
+        return np.array(sorted({size for size, _ in (*self.curve, *self.period)}), dtype=np.int64)
 
     def delay(self, nbytes: Ints) -> Floats:
         """What the curve says beyond the time in the ports."""

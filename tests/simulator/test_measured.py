@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectives import catalogue
@@ -133,8 +133,18 @@ def test_parts_of_a_message_add_up_to_the_curve(profile: Profile, sizes: list[in
     total = [max(profile.curve[0][1], profile.one_way(size)) for size in sizes]
     assert message.delay(nbytes) + shown == pytest.approx(total, rel=1e-9, abs=1e-12)
     latency, per_byte = message.least
-    assert (shown >= per_byte * nbytes * (1 - 1e-9) - 1e-15).all()
-    assert latency <= message.delay(np.array([size for size, _ in profile.curve])).min() + 1e-15
+    assert (shown + gap >= per_byte * nbytes * (1 - 1e-9) - 1e-15).all()
+    assert (message.delay(nbytes) >= latency * (1 - 1e-9)).all()
+    assert (gap <= message.longest_gap(max(sizes)) * (1 + 1e-9) + 1e-15).all()
+
+
+@settings(max_examples=50)
+@given(profiles(), st.sampled_from(catalogue.names("allreduce")), st.integers(2, 8), st.integers(0, 1 << 22))
+def test_no_run_beats_its_bound(profile: Profile, name: str, size: int, nbytes: int) -> None:
+    algorithm = catalogue.get(name)
+    if algorithm.supports(size):
+        run = simulate(algorithm, size, nbytes, from_profile(profile, size), itemsize=1)
+        assert run.seconds >= run.bound * (1 - 1e-9)
 
 
 @given(profiles(), st.sampled_from(["ring", "binomial", "halving_doubling", "linear"]), st.integers(0, 1 << 20))
