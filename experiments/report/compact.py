@@ -9,7 +9,7 @@ from experiments.report.plots import Figure
 
 __all__ = ["compact"]
 
-_DIGITS = 6
+_DIGITS = 5
 
 
 def compact(figures: Mapping[str, Mapping[str, Figure]]) -> tuple[dict[str, dict[str, Figure]], list[str]]:

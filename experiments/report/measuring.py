@@ -61,7 +61,7 @@ LOCAL = Extent(
     (8, 2 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI, 4 * _MEBI), launches=2, samples=30, time_limit=14.0, calibration=3.0
 )
 MORE_LOCAL = Extent(MORE_SIZES, launches=5, samples=60, time_limit=240.0, calibration=15.0)
-USUAL = Scale(SIZES, launches=3, time_limit=135.0, calibration=15.0, local=LOCAL)
+USUAL = Scale(SIZES, launches=2, time_limit=150.0, calibration=15.0, local=LOCAL)
 FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, local=MORE_LOCAL)
 
 
