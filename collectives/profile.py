@@ -172,7 +172,7 @@ class Profile:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ProfileError(f"no profile at {path}; write one with: ciranda calibrate --output {path}") from None
+            raise ProfileError(f"no profile at {path}; {_instead(place, path)}") from None
         except OSError as problem:
             raise ProfileError(f"profile {path} cannot be read: {problem.strerror}") from None
         except ValueError as problem:
@@ -251,6 +251,15 @@ def default_path(name: int | str) -> Path:
     home = os.environ.get("XDG_DATA_HOME")
     base = Path(home) if home else Path.home() / ".local" / "share"
     return base / "ciranda" / f"profile-{name}.json"
+
+
+def _instead(place: str | os.PathLike[str], path: Path) -> str:
+    """What to do where there is no profile: the names that are there, and how to make one."""
+    if Path(place) == path:
+        return f"write one with: ciranda calibrate --output {path}"
+    saved = sorted(file.stem.removeprefix("profile-") for file in path.parent.glob("profile-*.json"))
+    known = f"saved are {', '.join(saved)}; " if saved else ""
+    return f"{known}write one with: ciranda calibrate --name {Path(place)}"
 
 
 def _plain(value: object) -> object:

@@ -46,8 +46,9 @@ def _messages(profile: Profile) -> Any:
         for axes in (times, errors):
             axes.axvline(change, color="0.85", zorder=0)
     errors.axhline(0, color="0.2", linewidth=0.8)
-    times.set(xscale="log", yscale="log", title=f"{profile.ranks} ranks, {profile.library}", ylabel="seconds")
-    errors.set(ylabel="fit - measured, % of measured", xlabel="bytes of a message", yscale="symlog")
+    times.set_xscale("log", base=8)
+    times.set(yscale="log", title=f"{profile.ranks} ranks, {profile.library}", ylabel="seconds")
+    errors.set(ylabel="fit - measured, % of measured", xlabel="size of a message", yscale="symlog")
     times.yaxis.set_major_formatter(_seconds)
     errors.xaxis.set_major_formatter(_bytes)
     for axes in (times, errors):
@@ -70,14 +71,15 @@ def _reductions(profile: Profile) -> Any:
     for dtype, points in profile.reductions.items():
         axes.plot(*zip(*points, strict=True), "o-", label=dtype)
     axes.axhline(profile.gamma, color="0.6", linestyle="--", label="gamma: float32 by the clock, all ranks at once")
-    axes.set(xscale="log", yscale="log", xlabel="bytes of a vector", ylabel="CPU seconds per reduced byte")
+    axes.set_xscale("log", base=8)
+    axes.set(yscale="log", xlabel="size of a vector", ylabel="CPU seconds per reduced byte")
     axes.xaxis.set_major_formatter(_bytes)
     axes.legend()
     return figure
 
 
 def _seconds(value: float, _place: int) -> str:
-    return format_seconds(value, digits=2)
+    return format_seconds(value, digits=3)
 
 
 def _bytes(value: float, _place: int) -> str:

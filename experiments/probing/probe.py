@@ -66,7 +66,10 @@ class Probe:
         budget = messages.sizing(everyone, self.time_limit)
         topology = _topology(everyone, budget, self.time_limit)
         began = time.perf_counter()
-        teams = self._teams(everyone, topology["topology"]["groups"])
+        racks: list[int] = topology["topology"]["groups"]
+        teams = self._teams(everyone, racks)
+        if max(racks) > 0:  # partners are nearer now, and more fits
+            budget = messages.sizing(teams[self.job.comm.size] or everyone, self.time_limit)
         eager = self._eager(teams, budget)
         groups = [self._crowd(count, team, budget, eager) for count, team in teams.items()]
         self._passes(groups, began, (1 - _PAIRS - _COMPANY) * self.time_limit)

@@ -131,6 +131,23 @@ def test_a_chosen_profile_that_is_missing_is_an_error(tmp_path: Path, monkeypatc
         Profile.find(2)
 
 
+def test_a_name_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(ProfileError, match=r"profile-racks\.json; write one with: ciranda calibrate --name racks"):
+        Profile.load("racks")
+    Profile(1, 1, 1).save("cluster-8")
+    Profile(1, 1, 1).save("4")
+    with pytest.raises(ProfileError, match=r"saved are 4, cluster-8; write one with: .*--name racks"):
+        Profile.load("racks")
+
+
+def test_a_chosen_profile_is_taken_at_the_ranks_that_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = (Crowd(2, 1.0, 1.0), Crowd(8, 7.0, 1.0))
+    monkeypatch.setenv("CIRANDA_PROFILE", str(Profile(7.0, 1.0, 1.0, ranks=8, crowd=crowd).save(tmp_path / "p.json")))
+    assert Profile.find(5).alpha == 4.0
+    assert Profile.find(8).alpha == 7.0
+
+
 @pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "overhead"])
 @pytest.mark.parametrize("value", [-1e-9, float("nan"), float("inf"), "fast", None, True])
 def test_numbers_that_cannot_be_costs_are_refused(name: str, value: object) -> None:
