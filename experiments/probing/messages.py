@@ -18,7 +18,7 @@ from experiments.traffic import Exchange, PingPong, Stream, partner
 __all__ = ["exchange", "ping_pong", "sizing", "start", "train", "wagons"]
 
 _SMALL = 8  # bytes
-_STARTS = 5  # of a sample, for single ones scatter
+_STARTS = 25  # of a sample, for single ones scatter widely
 _TRAIN, _TRAIN_BYTES = 20e-3, 3 << 17  # seconds and bytes of a train, which has between 3 and 24 messages
 _SAMPLE = 2e-3  # seconds that a sample of messages should last, to be long beside the clock and the line-up
 
