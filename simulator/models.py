@@ -14,7 +14,19 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibrated", "Cores", "Curve", "Duplex", "Hockney", "LogGOPS", "LogGP", "Message", "Model", "Reduction"]
+__all__ = [
+    "Busy",
+    "Calibrated",
+    "Cores",
+    "Curve",
+    "Duplex",
+    "Hockney",
+    "LogGOPS",
+    "LogGP",
+    "Message",
+    "Model",
+    "Reduction",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -371,8 +383,30 @@ class Cores:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """A message between two ranks that both send and receive in its round is later than one way: both are at work.
+
+    ``points``: (bytes, seconds later), straight between them, level outside. It is what ranks that share cores show.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = [size for size, _ in self.points]
+        if sizes != sorted(set(sizes)):
+            raise ValueError(f"what busy ranks cost needs ascending bytes, got {sizes}")
+        for size, seconds in self.points:
+            _need(**{f"the seconds of {size:g} bytes": (seconds, "s")})
+
+    def seconds(self, nbytes: Ints) -> Floats:
+        """How much later each message of ``nbytes`` is."""
+        sizes, seconds = np.array(self.points, dtype=np.float64).T
+        return np.asarray(np.interp(nbytes, sizes, seconds), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """One piece of each kind: how ranks send, reduce, exchange, and share cores.
+    """One piece of each kind: how ranks send, reduce, exchange, share cores, and do two things at once.
 
     ``start``: seconds that every rank needs before it begins, as after a pause.
     """
@@ -381,6 +415,7 @@ class Model:
     reduction: Reduction = field(default_factory=Reduction)
     duplex: Duplex = field(default_factory=Duplex)
     cores: Cores | None = None
+    busy: Busy = field(default_factory=Busy)
     start: float = 0.0
 
     def __post_init__(self) -> None:

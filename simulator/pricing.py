@@ -57,8 +57,11 @@ class Pricing:
         self.first, self.links, self.hops = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), 0
         self._uniform = _uniform(network)
 
-    def price(self, block: Block, *, routes: bool) -> Priced:
-        """The costs of each message of ``block``; ``routes``: whether the engine needs them."""
+    def price(self, block: Block, *, routes: bool, alike: bool = False) -> Priced:
+        """The costs of each message of ``block``; ``routes``: whether the engine needs them.
+
+        ``alike``: the block holds what one rank sends, and all ranks do the same.
+        """
         nbytes, message = block.nbytes, self._model.message
         if self._uniform and not routes:
             latency, bandwidth = self._uniform
@@ -71,6 +74,9 @@ class Pricing:
         if not duplex.full:
             ideal = np.where(block.mutual, ideal * duplex.factors(nbytes), ideal)
         delay = message.delay(nbytes) + latency
+        if self._model.busy.points:
+            later = self._model.busy.seconds(nbytes)
+            delay = delay + (later if alike else np.where(self._two_way(block), later, 0.0))
         send = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
         gap = message.gap(nbytes)
         fold = np.where(block.folds, self._model.reduction.seconds(nbytes), 0.0)
@@ -88,6 +94,12 @@ class Pricing:
         if self._jitter:
             delay = delay + self._jitter.draw(self._chance, len(nbytes))
         return Priced(send, receive, delay, ideal, gap, fold, eager, route)
+
+    def _two_way(self, block: Block) -> NDArray[np.bool_]:
+        """Whether the source of each message also receives in its round, and the destination also sends."""
+        first = block.round * self._network.size
+        sends, receives = first + block.source, first + block.dest
+        return np.isin(sends, receives) & np.isin(receives, sends)
 
     def spin(self, rank: int) -> float:
         """How many times longer processor work takes ``rank`` because others of its machine spin, and it is slow."""

@@ -260,7 +260,7 @@ def _links(network: Network, found: Relabelling) -> int:
 def _played(found: Relabelling, network: Network, contention: bool) -> Symmetric:
     """All ranks are in step: a message starts when both ports are free, and nothing but its like is on its way."""
     block, message = found.messages, network.model.message
-    priced = Pricing(network, Conditions()).price(block, routes=False)
+    priced = Pricing(network, Conditions()).price(block, routes=False, alike=True)
     busy = priced.ideal
     if contention and network.translations == "cyclic":
         busy = np.maximum(busy, _shared(network, block))

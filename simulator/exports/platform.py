@@ -40,7 +40,8 @@ def write(network: Network, stream: TextIO) -> None:
 
 
 def _lines(network: Network) -> Iterator[str]:
-    if network.model.alpha or network.model.beta or not network.model.duplex.full or network.model.cores:
+    model = network.model
+    if model.alpha or model.beta or not model.duplex.full or model.busy.points or model.cores:
         raise ValueError(
             f"{network.name}: a SimGrid platform has links, and no processor time, duplex or cores of ranks"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from collectives.measured import interpolated
 from collectives.profile import Profile
-from simulator.models import Calibrated, Cores, Duplex, Hockney, Message, Model, Reduction
+from simulator.models import Busy, Calibrated, Cores, Duplex, Hockney, Message, Model, Reduction
 from simulator.networks.network import Network
 from simulator.networks.star import star, uniform
 from simulator.networks.torus import ring
@@ -25,8 +25,9 @@ TERMS = ("start", "curve", "duplex", "processor", "contention", "reduction")
 
 - ``start``: ranks that paused wake up first;
 - ``curve``: a message costs what its size was measured to cost, and small ones leave before their receiver is ready;
-- ``duplex``: an exchange with one partner costs what it was measured to cost;
-- ``processor``: costs are those while all ranks are at work, who share the cores of their machine;
+- ``duplex``: an exchange with one partner of messages that ask first costs what it was measured to cost;
+- ``processor``: costs are those while all ranks are at work, who share the cores of their machine and do two things at
+  once where they send and receive in one round;
 - ``contention``: a port is taken for as long as trains of messages showed, and racks share the link between them;
 - ``reduction``: a reduced byte costs what the size of its buffer was measured to cost.
 """
@@ -71,6 +72,7 @@ def from_profile(profile: Measured, size: int, terms: Collection[str] = TERMS) -
         reduction=_reduction(profile, terms),
         duplex=_duplex(costs) if "duplex" in terms else Duplex(),
         cores=Cores(profile.cores) if "processor" in terms and profile.cores else None,
+        busy=_busy(costs) if "processor" in terms else Busy(),
         start=costs.start if "start" in terms else 0.0,
     )
     return replace(_joined(profile, size, terms), model=model)
@@ -90,13 +92,25 @@ def _period(costs: Profile, nbytes: float) -> float:
 
 
 def _duplex(costs: Profile) -> Duplex:
-    """An exchange over one way, or over the time for which a message takes the ports where that is longer."""
-    points: list[tuple[float, float]] = []
+    """An exchange of messages that ask first, over one way or the time that a message takes of the ports if longer.
+
+    A message that does not ask cannot wait for an answer that comes behind another's bytes.
+    """
+    points = [(size, max(1.0, both / alone)) for size, both, alone in _exchanges(costs) if size > costs.eager]
+    return Duplex(points=((max(0, costs.eager), 1.0), *points) if points and costs.eager >= 0 else tuple(points))
+
+
+def _busy(costs: Profile) -> Busy:
+    """What an exchange of messages that do not ask takes beyond one way: the work of sending and receiving at once."""
+    points = [(size, max(0.0, both - alone)) for size, both, alone in _exchanges(costs) if size <= costs.eager]
+    return Busy((*points, (costs.eager + 1, 0.0)) if points else ())
+
+
+def _exchanges(costs: Profile) -> Iterator[tuple[int, float, float]]:
+    """Of each size: seconds of an exchange, and of one way (or for which a message takes the ports, if longer)."""
     for size, factor in costs.duplex:
         alone = costs.one_way(size)
-        taken = max(alone, _period(costs, size)) if costs.streams else alone
-        points.append((size, max(1.0, factor * alone / taken)))
-    return Duplex(points=tuple(points))
+        yield size, factor * alone, max(alone, _period(costs, size)) if costs.streams else alone
 
 
 def _reduction(profile: Profile, terms: Collection[str]) -> Reduction:
