@@ -18,8 +18,8 @@ def predicted(record: Record, profile: Profile) -> Record:
     """The record with ``theory_seconds``, ``simulated_seconds`` and ``bound_seconds`` filled in.
 
     Theory and bound are those of a textbook: α, β of one pair at work alone. The simulation has all terms of the
-    profile for this number of ranks. The native library's algorithm is not known to us, so it gets the bound alone. Cost: one simulation, which grows
-    with the messages of the schedule.
+    profile for this number of ranks. The native library's algorithm is not known to us, so it gets the bound alone.
+    Cost: one simulation, which grows with the messages of the schedule.
     """
     alone = profile.at(2)
     costs = alone.alpha, alone.beta, alone.gamma
