@@ -22,9 +22,9 @@ from collectives import catalogue
 from collectives.catalogue import Algorithm
 from collectives.profile import Profile
 from experiments.errors import UsageFault
-from simulator import networks, simulate, theory
+from simulator import Network, networks, simulate, theory
 
-__all__ = ["HOSTS", "LIMIT", "SCHEMA", "Forecast", "Outlook", "foresee"]
+__all__ = ["HOSTS", "LIMIT", "SCHEMA", "Forecast", "Outlook", "foresee", "with_hosts"]
 
 SCHEMA = 1
 """Version of ``what_if.json``."""
@@ -77,7 +77,8 @@ def foresee(
     profile: Profile, names: Iterable[str], sizes: Sequence[int], *, hosts: Sequence[int] = HOSTS, limit: int = LIMIT
 ) -> Forecast:
     """Every algorithm that runs on so many hosts, at every size; takes about ``limit`` seconds at most."""
-    costs = profile.alpha, profile.beta, profile.gamma
+    alone = profile.at(2)
+    costs = alone.alpha, alone.beta, alone.gamma
     tasks = [(algorithm.label, count, nbytes) for algorithm, count in _cheapest_first(names, hosts) for nbytes in sizes]
     seconds = _simulated(profile, tasks, limit)
     outlooks = [
@@ -85,6 +86,11 @@ def foresee(
         for task in tasks
     ]
     return Forecast(profile.ranks, limit, outlooks)
+
+
+def with_hosts(profile: Profile, hosts: int) -> Network:
+    """So many hosts, each with cores of its own: ranks that shared cores while they were measured do not any more."""
+    return networks.from_profile(profile, hosts, [term for term in networks.TERMS if term != "processor"])
 
 
 def _cheapest_first(names: Iterable[str], hosts: Sequence[int]) -> list[tuple[Algorithm, int]]:
@@ -113,7 +119,7 @@ def _work() -> None:
     profile, deadline = Profile.from_json(job["profile"]), time.monotonic() + job["limit"]
     for name in dict.fromkeys(task[0] for task in job["tasks"]):  # what is loaded here need not be in every child
         if (algorithm := catalogue.parse(name)).supports(_WARM):
-            simulate(algorithm, _WARM, 8, networks.from_profile(profile, _WARM))
+            simulate(algorithm, _WARM, 8, with_hosts(profile, _WARM))
     slow: set[str] = set()
     for name, hosts, nbytes in job["tasks"]:
         left = deadline - time.monotonic()
@@ -129,7 +135,7 @@ def _in_time(profile: Profile, name: str, hosts: int, nbytes: int, limit: float)
     if child:
         return os.waitpid(child, 0)[1] == 0
     signal.setitimer(signal.ITIMER_REAL, limit)  # whose default action is to end the process, wherever it is
-    seconds = simulate(catalogue.parse(name), hosts, nbytes, networks.from_profile(profile, hosts)).seconds
+    seconds = simulate(catalogue.parse(name), hosts, nbytes, with_hosts(profile, hosts)).seconds
     print(json.dumps({"algorithm": name, "hosts": hosts, "nbytes": nbytes, "seconds": seconds}), flush=True)
     os._exit(0)  # the parent's clean-up is not the child's
 

@@ -12,8 +12,8 @@ from experiments.report.palette import palette
 from experiments.report.results import load
 from experiments.report.sections import what_if as section
 from experiments.report.texts import Texts
-from experiments.report.what_if import Forecast, Outlook, foresee
-from simulator import networks, simulate
+from experiments.report.what_if import Forecast, Outlook, foresee, with_hosts
+from simulator import simulate
 from tests import measurements
 
 FAST = ["recursive_doubling", "binomial", "circulant"]
@@ -26,7 +26,7 @@ def test_what_is_foreseen_is_what_the_simulator_says() -> None:
         (name, hosts, size) for name in FAST for hosts in (16, 64) for size in (8, 65536)
     }
     for outlook in found.outlooks:
-        network = networks.from_profile(profile, outlook.hosts)
+        network = with_hosts(profile, outlook.hosts)
         own = simulate(catalogue.get(outlook.algorithm), outlook.hosts, outlook.nbytes, network).seconds
         assert outlook.simulated == pytest.approx(own)
         assert outlook.theory > 0
