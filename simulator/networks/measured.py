@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from collectives.measured import interpolated
+from collectives.measured import Knots, interpolated
 from collectives.profile import Profile
 from simulator.models import Busy, Calibrated, Cores, Duplex, Hockney, Message, Model, Reduction
 from simulator.networks.network import Network
@@ -33,6 +34,7 @@ TERMS = ("start", "curve", "duplex", "processor", "contention", "reduction")
 """
 
 _ALONE = 2  # ranks of a ping-pong
+_SHORT = 4096  # bytes
 _ONE_MACHINE = ("local", "cluster")  # places whose ranks share the cores of one machine
 
 
@@ -82,13 +84,14 @@ def _message(costs: Profile, terms: Collection[str]) -> Message:
     """A message one way, and how long it takes the ports."""
     if "curve" not in terms or not costs.curve:
         return Hockney(costs.alpha, costs.beta)
-    period = tuple((size, _period(costs, size)) for size, _ in costs.streams) if "contention" in terms else ()
-    return Calibrated(costs.curve, period, costs.eager)
+    return Calibrated(costs.curve, _periods(costs) if "contention" in terms else (), costs.eager)
 
 
-def _period(costs: Profile, nbytes: float) -> float:
-    """Seconds from one message of a train to the next."""
-    return interpolated(costs.streams, nbytes) * costs.one_way(nbytes)
+def _periods(costs: Profile) -> Knots:
+    """(bytes, seconds from one message of a train to the next); shorter ones keep the ports no longer than longer ones."""
+    found = [(size, factor * costs.one_way(size)) for size, factor in costs.streams]
+    least = itertools.accumulate((seconds for _, seconds in reversed(found)), min)
+    return tuple(zip((size for size, _ in found), reversed([*least]), strict=True))
 
 
 def _duplex(costs: Profile) -> Duplex:
@@ -101,16 +104,24 @@ def _duplex(costs: Profile) -> Duplex:
 
 
 def _busy(costs: Profile) -> Busy:
-    """What an exchange of messages that do not ask takes beyond one way: the work of sending and receiving at once."""
-    points = [(size, max(0.0, both - alone)) for size, both, alone in _exchanges(costs) if size <= costs.eager]
-    return Busy((*points, (costs.eager + 1, 0.0)) if points else ())
+    """What an exchange of messages that do not ask takes beyond one way: the work of sending and receiving at once.
+
+    That is work for a message and not for its bytes, so the median over short messages stands for all.
+    """
+    extra = [max(0.0, both - alone) for size, both, alone in _exchanges(costs) if size <= min(costs.eager, _SHORT)]
+    if not extra:
+        return Busy()
+    later = statistics.median(extra)
+    return Busy(((0, later), (costs.eager, later), (costs.eager + 1, 0.0)))
 
 
 def _exchanges(costs: Profile) -> Iterator[tuple[int, float, float]]:
     """Of each size: seconds of an exchange, and of one way (or for which a message takes the ports, if longer)."""
+    periods = _periods(costs)
     for size, factor in costs.duplex:
         alone = costs.one_way(size)
-        yield size, factor * alone, max(alone, _period(costs, size)) if costs.streams else alone
+        taken = interpolated(periods, size, onward=True) if periods else 0.0
+        yield size, factor * alone, max(alone, taken)
 
 
 def _reduction(profile: Profile, terms: Collection[str]) -> Reduction:

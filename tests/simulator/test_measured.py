@@ -82,15 +82,23 @@ def test_an_exchange_costs_its_factor() -> None:
 
 
 def test_ranks_that_send_and_receive_at_once_have_more_to_do() -> None:
-    """A message of up to 100 bytes does not ask; an exchange of 100 takes 45 s where one way takes 30."""
-    profile = changed(curve=((0, 10.0), (100, 30.0)), duplex=((0, 1.0), (100, 1.5), (200, 1.0)), eager=100)
+    """A message of up to 100 bytes does not ask; exchanges of 0, 50 and 100 take 5, 10 and 15 s more than one way."""
+    factors = ((0, 1.5), (50, 1.5), (100, 1.5), (200, 1.0))
+    profile = changed(curve=((0, 10.0), (100, 30.0)), duplex=factors, eager=100)
     assert seconds(profile, EXCHANGE, 2, 100, "curve", "duplex") == 30
-    assert seconds(profile, EXCHANGE, 2, 100, "curve", "processor") == 45
+    assert seconds(profile, EXCHANGE, 2, 100, "curve", "processor") == 30 + 10  # the median
+    assert seconds(profile, EXCHANGE, 2, 10, "curve", "processor") == 12 + 10
     assert seconds(profile, BROADCAST, 2, 100, "curve", "processor") == 30
     assert seconds(profile, EXCHANGE, 2, 200, "curve", "processor") == 50
-    assert seconds(profile, RING, 3, 300, "curve", "processor") == 4 * 45  # with another partner each way as well
+    assert seconds(profile, RING, 3, 300, "curve", "processor") == 4 * 40  # with another partner each way as well
     chain = catalogue.get("broadcast_chain", segments=1)
     assert seconds(profile, chain, 3, 100, "curve", "processor") == 2 * 30  # nobody does both
+
+
+def test_one_train_that_was_late_does_not_make_short_messages_keep_ports_longer_than_long_ones() -> None:
+    profile = changed(curve=((0, 5.0), (100, 20.0)), streams=((50, 9.0), (100, 1.5)), eager=100)
+    assert seconds(profile, BROADCAST, 3, 50, "curve", "contention") == 30 + 12.5
+    assert seconds(profile, BROADCAST, 3, 100, "curve", "contention") == 30 + 20
 
 
 def test_a_port_is_taken_as_long_as_trains_showed() -> None:
