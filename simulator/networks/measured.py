@@ -88,7 +88,7 @@ def _message(costs: Profile, terms: Collection[str]) -> Message:
 
 
 def _periods(costs: Profile) -> Knots:
-    """(bytes, seconds from one message of a train to the next); shorter ones keep the ports no longer than longer ones."""
+    """(bytes, seconds from one message of a train to the next), never less for a longer message than for a shorter."""
     found = [(size, factor * costs.one_way(size)) for size, factor in costs.streams]
     least = itertools.accumulate((seconds for _, seconds in reversed(found)), min)
     return tuple(zip((size for size, _ in found), reversed([*least]), strict=True))
