@@ -21,7 +21,7 @@ from experiments import on_ranks, places
 from experiments.errors import Failure, UsageFault
 from experiments.launches import LAUNCHES, SAMPLES, Measurement, Notify, Progress, measure, start_fresh
 from experiments.units import format_seconds, parse_ranks, parse_seconds, parse_sizes
-from experiments.work_folders import work_folder
+from experiments.work_folders import results_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -82,7 +82,7 @@ def command(
     counts = parse_ranks(",".join(ranks or ["2"]))
     limits, place = (parse_seconds(time_limit), parse_seconds(cell_limit)), places.parse(on)
     profiles = _profiles(counts, profile)
-    with _folder(output) as folder, shown_progress() as notify:
+    with results_folder(output) as folder, shown_progress() as notify:
         measured = measure(
             grid, counts, folder, mpi=mpi, launches=launches, samples=samples, time_limit=limits[0],
             cell_limit=limits[1], profiles=profiles, seed=seed, notify=notify, place=place,
@@ -114,16 +114,6 @@ def _profiles(ranks: Sequence[int], chosen: Path | None) -> dict[int, Profile]:
     except ProfileError as fault:
         raise UsageFault(str(fault)) from fault
     return {count: profile for count, profile in found.items() if profile.measured}
-
-
-@contextmanager
-def _folder(output: Path | None) -> Generator[Path]:
-    """The folder asked for, or one that is gone afterwards."""
-    if output is not None:
-        yield output
-        return
-    with work_folder() as made:
-        yield made
 
 
 @contextmanager
@@ -240,7 +230,7 @@ def _measure_here(
     if comm.rank != 0:
         _take(comm, grid, pace, Path(), None)
         return
-    with _folder(output) as folder:
+    with results_folder(output) as folder:
         try:
             profiles, file = _profiles([comm.size], profile), start_fresh(folder)
         except UsageFault as fault:  # only this rank looked, and the others are waiting for it

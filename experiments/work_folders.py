@@ -10,7 +10,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["sweep", "work_folder"]
+from experiments.processes import started_at
+
+__all__ = ["results_folder", "sweep", "work_folder"]
 
 _NAME = re.compile(r"ciranda-(\d+)-(\d+)-(\d+)-\w+")
 
@@ -20,8 +22,18 @@ def work_folder() -> Generator[Path]:
     """A new folder among the system's temporary ones, that only this user can read, gone on leaving."""
     sweep()
     own = os.getpid()
-    with tempfile.TemporaryDirectory(prefix=f"ciranda-{_processes()}-{own}-{_start(own)}-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"ciranda-{_processes()}-{own}-{started_at(own)}-") as name:
         yield Path(name)
+
+
+@contextmanager
+def results_folder(kept: Path | None) -> Generator[Path]:
+    """``kept``, or without one a work folder."""
+    if kept is not None:
+        yield kept
+        return
+    with work_folder() as made:
+        yield made
 
 
 def sweep() -> int:
@@ -33,7 +45,7 @@ def sweep() -> int:
     swept = 0
     for entry in Path(tempfile.gettempdir()).glob("ciranda-*"):
         parts = _NAME.fullmatch(entry.name)
-        if parts is None or int(parts[1]) != _processes() or _start(int(parts[2])) == int(parts[3]):
+        if parts is None or int(parts[1]) != _processes() or started_at(int(parts[2])) == int(parts[3]):
             continue
         if not entry.is_symlink() and entry.is_dir() and entry.stat().st_uid == os.getuid():
             shutil.rmtree(entry, ignore_errors=True)
@@ -44,13 +56,3 @@ def sweep() -> int:
 def _processes() -> int:
     """The namespace in which process numbers mean something."""
     return os.stat("/proc/self/ns/pid").st_ino
-
-
-def _start(pid: int) -> int:
-    """When the process started, in clock ticks since boot (proc(5), stat, field 22); -1 where there is none."""
-    try:
-        return int(
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
-    except OSError:
-        return -1

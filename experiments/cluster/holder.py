@@ -14,6 +14,7 @@ from typing import IO
 from experiments.cluster.namespaces import environment, shortened, unsharing
 from experiments.cluster.shape import Shape, script
 from experiments.errors import UsageFault
+from experiments.processes import fields, started_at
 
 __all__ = ["MARK", "Holder", "clear", "start", "started_at"]
 
@@ -93,15 +94,6 @@ def clear(mark: str) -> int:
     return len(found)
 
 
-def started_at(pid: int) -> int:
-    """When a process started, in clock ticks since boot; -1 where there is none, or only what its parent keeps."""
-    try:
-        fields = _stat(pid)
-    except OSError:
-        return -1
-    return -1 if fields[0] in "ZX" else int(fields[19])
-
-
 def _came_up(output: IO[str]) -> bool:
     readable, _, _ = select.select([output], [], [], _PATIENCE)
     return bool(readable) and output.readline().strip() == _READY
@@ -137,18 +129,13 @@ def _found(mark: str) -> Holder:
 
 def _parent(pid: int) -> int:
     try:
-        return int(_stat(pid)[1])
+        return int(fields(pid)[1])
     except OSError:
         return -1
 
 
 def _within(pid: int) -> bool:
     return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
-
-
-def _stat(pid: int) -> list[str]:
-    """What the kernel tells of a process, from its state on."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def _kill(pid: int, started: int) -> None:

@@ -6,8 +6,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,7 @@ from typer.core import TyperCommand
 
 from experiments.errors import Failure, UsageFault
 from experiments.units import parse_ranks, parse_seconds, parse_sizes
-from experiments.work_folders import work_folder
+from experiments.work_folders import results_folder
 
 if TYPE_CHECKING:
     from collectives.profile import Profile
@@ -104,7 +103,7 @@ def command(
     request = _request(algorithms, ranks, sizes, full, limit, launches, samples, compute, mpi, seed)
     known = _profile(profile, max(request.ranks))
     _check_writable(as_json)
-    with grounds.chosen(on, request.ranks) as ground, _folder(output) as results, shown_progress() as notify:
+    with grounds.chosen(on, request.ranks) as ground, results_folder(output) as results, shown_progress() as notify:
         kept = grounds.fitting(request.ranks, ground.place)
         left_out = [count for count in request.ranks if count not in kept]
         _tell([*ground.notes, *(f"the cluster has too few hosts for {count} ranks: left out" for count in left_out)])
@@ -177,15 +176,6 @@ def _write(content: Mapping[str, Any], file: str) -> None:
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _folder(output: Path | None) -> Generator[Path]:
-    if output is not None:
-        yield output
-        return
-    with work_folder() as made:
-        yield made
 
 
 def _tell(notes: Sequence[str]) -> None:
