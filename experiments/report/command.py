@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.chosen_profile import chosen_profile
 from experiments.errors import Failure, UsageFault
 from experiments.units import parse_ranks
 
@@ -38,6 +39,12 @@ On = Annotated[
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A small grid on local ranks, in less than a minute: a look.")]
 Full = Annotated[bool, typer.Option("--full", help="All sizes up to 16 MiB and more samples, in twenty minutes.")]
+Profiled = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="Predict from this profile, a name or a file, instead of calibrating.", show_default=False
+    ),
+]
 Flavour = Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")]
 
 
@@ -50,6 +57,7 @@ def command(
     on: On = _AUTO,
     quick: Quick = False,
     full: Full = False,
+    profile: Profiled = None,
     mpi: Flavour = "openmpi",
 ) -> None:
     """Measure and write report/index.html: predicted and measured times, and why they differ.
@@ -67,11 +75,13 @@ def command(
         raise UsageFault("--quick, --full and --data exclude each other: choose one")
     if quick and on not in (_AUTO, "local"):
         raise UsageFault(f"--quick measures local ranks; leave out --on {on}, or leave out --quick")
+    if profile is not None and (quick or data is not None):
+        raise UsageFault("--profile is for a measurement of scaling: leave it out with --quick and --data")
     say, raw = Texts(lang), output / "data"
     before = None if against is None else side(against)  # read first: it may be the folder that is written
     stories: Sequence[str] = ()
     if data is None:
-        stories = _measure(raw, ranks, mpi, on, quick=quick, full=full)
+        stories = _measure(raw, ranks, mpi, on, profile, quick=quick, full=full)
     else:
         folder.copy(data, raw)
     if before is not None:
@@ -84,8 +94,8 @@ def command(
 
 
 def _measure(
-    raw: Path, ranks: Sequence[str] | None, mpi: str, on: str, *, quick: bool, full: bool
-) -> Sequence[str]:  # fmt: skip
+    raw: Path, ranks: Sequence[str] | None, mpi: str, on: str, profile: str | None, *, quick: bool, full: bool
+) -> Sequence[str]:
     """Fill ``raw`` by measuring; returns a story for each wrong result."""
     from experiments.report import folder
     from experiments.report.measuring import FULL, QUICK, USUAL, measure, scale
@@ -93,13 +103,14 @@ def _measure(
     counts = parse_ranks(",".join(ranks or [_QUICK_RANKS if quick else _RANKS]))
     if min(counts) < 2:
         raise UsageFault("one rank has nobody to talk to: the report needs rank counts of 2 and more, such as -n 2,4")
+    known = chosen_profile(profile, max(counts))
     folder.make(raw)
     # Elsewhere until it is whole, so that a run that fails leaves the earlier page with the data that it links to.
     with TemporaryDirectory(dir=raw.parent, prefix=".measuring-") as name:
         if quick:
             stories = measure(Path(name), counts, QUICK, mpi)
         else:
-            stories = scale(Path(name), counts, FULL if full else USUAL, mpi, on)
+            stories = scale(Path(name), counts, FULL if full else USUAL, mpi, on, known)
         folder.replace(Path(name), raw)
     return stories
 

@@ -68,8 +68,10 @@ USUAL = Scale(USUAL_SIZES, launches=2, time_limit=150.0, calibration=15.0, local
 FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, local=MORE_LOCAL)
 
 
-def scale(folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str) -> Sequence[str]:
-    """Measure scaling into ``folder``, on the place ``on``; returns a story for each wrong result.
+def scale(
+    folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str, profile: Profile | None = None
+) -> Sequence[str]:
+    """Measure scaling into ``folder`` on the place ``on``, by ``profile`` or else calibrating; stories of wrong results.
 
     Where that place is an emulated cluster, this machine itself is measured into ``folder/local``. Cost: about
     the two time limits. Raises UsageFault for a place that is not ready, and Failure when a launch dies.
@@ -87,7 +89,7 @@ def scale(folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str) 
         with _steps() as step:
             measuring = step(f"scaling on {ground.place.name}", 1)
             found = run(
-                request, folder, ground.place, reason=ground.reason,
+                request, folder, ground.place, reason=ground.reason, profile=profile,
                 notify=lambda now: measuring(now.done / now.total, f"measuring {now.case}"),
             )  # fmt: skip
             measuring(1, f"measured {len(found.records)} cells on {ground.place.name}")

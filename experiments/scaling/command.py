@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from experiments.chosen_profile import chosen_profile
 from experiments.errors import Failure, UsageFault
 from experiments.units import parse_ranks, parse_seconds, parse_sizes
 from experiments.work_folders import results_folder
 
 if TYPE_CHECKING:
-    from collectives.profile import Profile
     from experiments.scaling.run import Request
 
 __all__ = ["STDOUT", "Command", "command"]
@@ -101,7 +101,7 @@ def command(
 
     limit = time_limit or (_MORE_TIME if full else _TIME_LIMIT)
     request = _request(algorithms, ranks, sizes, full, limit, launches, samples, compute, mpi, seed)
-    known = _profile(profile, max(request.ranks))
+    known = chosen_profile(profile, max(request.ranks))
     _check_writable(as_json)
     with grounds.chosen(on, request.ranks) as ground, results_folder(output) as results, shown_progress() as notify:
         kept = grounds.fitting(request.ranks, ground.place)
@@ -140,20 +140,6 @@ def _request(
         time_limit=parse_seconds(time_limit), compute=computing, mpi=mpi,
         seed=secrets.randbits(32) if seed is None else seed,
     )  # fmt: skip
-
-
-def _profile(name: str | None, ranks: int) -> Profile | None:
-    from collectives.profile import Profile, ProfileError
-
-    if name is None:
-        return None
-    try:
-        found = Profile.load(name)
-    except ProfileError as fault:
-        raise UsageFault(str(fault)) from fault
-    if found.ranks < ranks:
-        raise UsageFault(f"profile {name} was measured with {found.ranks} ranks, and -n asks for {ranks}")
-    return found
 
 
 def _check_writable(file: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments import places
+from experiments import cli, places
 from experiments.report import measuring
 from experiments.report.measuring import LOCAL_RANKS, QUICK, USUAL, scale
 from experiments.scaling import grounds
@@ -28,7 +28,8 @@ class Calls:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     seen = Calls()
 
-    def run(request: Any, folder: Path, place: Any, *, reason: str, notify: Any) -> Any:
+    def run(request: Any, folder: Path, place: Any, *, reason: str, profile: Any, notify: Any) -> Any:
+        assert profile is None
         assert seen.up
         assert notify is not None
         seen.scaled.append((request, folder, place, reason))
@@ -81,3 +82,14 @@ def test_the_default_leaves_time_for_the_set_up_within_five_minutes() -> None:
     local = USUAL.local.time_limit + len(LOCAL_RANKS) * (USUAL.local.calibration + 3)
     assert 80 + USUAL.time_limit + local + 10 + 25 <= 300
     assert QUICK.time_limit + 2 * QUICK.calibration <= 20
+
+
+def test_a_profile_that_is_named_is_read_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(tmp_path / "report")
+    assert cli.run(["report", "--output", place, "--profile", str(tmp_path / "none.json")]) == 2
+    assert "no profile at" in capsys.readouterr().err
+    assert cli.run(["report", "--output", place, "--profile", "4", "--quick"]) == 2
+    assert "--profile is for a measurement of scaling" in capsys.readouterr().err
+    assert not Path(place).exists()
