@@ -71,7 +71,7 @@ FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, local=M
 def scale(
     folder: Path, ranks: Sequence[int], extent: Scale, mpi: str, on: str, profile: Profile | None = None
 ) -> Sequence[str]:
-    """Measure scaling into ``folder`` on the place ``on``, by ``profile`` or else calibrating; stories of wrong results.
+    """Measure scaling into ``folder`` on the place ``on``, by ``profile`` or calibrating; returns stories of faults.
 
     Where that place is an emulated cluster, this machine itself is measured into ``folder/local``. Cost: about
     the two time limits. Raises UsageFault for a place that is not ready, and Failure when a launch dies.
