@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
+from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -16,10 +17,23 @@ from collectives.executors.waiting import naps_wanted, polite, sharpen_timers, w
 from collectives.executors.wire import Array, Commit, Wire, WireStep
 from collectives.schedule import INCOMING_FIRST, OVERWRITE, extents
 
-__all__ = ["Combine", "Interpreted"]
+__all__ = ["Around", "Combine", "Interpreted"]
 
 Combine = Callable[[Array, Array, Array], object]
 """``combine(left, right, out)`` computes ``out[:] = left ∘ right``; ``out`` is one of the two."""
+
+
+class Around(Protocol):
+    """What else a rank does in step ``index`` of the plan, of all it does in a call."""
+
+    def before(self, index: int) -> object:
+        """Before anything of the step is sent or received."""
+        ...
+
+    def after(self, index: int) -> object:
+        """When everything has come and is committed."""
+        ...
+
 
 WIRES = 64  # plans tied to memory that are kept; a training step has one for each gradient
 
@@ -50,11 +64,14 @@ class Interpreted:
         self._context = copy_context()
         self._context.run(np.seterr, all="ignore")
 
-    def run(self, plan: Plan, buffers: Sequence[Array], combine: Combine | None = None) -> None:
+    def run(
+        self, plan: Plan, buffers: Sequence[Array], combine: Combine | None = None, around: Around | None = None
+    ) -> None:
         """Carry out this rank's part of the plan on ``buffers``: 1-D contiguous arrays of one dtype, changed in place.
 
-        ``combine`` is needed if the plan folds. Cost, beside MPI's own: no allocation, a few Python calls a round, and
-        a call of ``combine`` a fold; the first call on new addresses also makes a request and a view a message.
+        ``combine`` is needed if the plan folds; ``around`` is called at both ends of every step. Cost, beside MPI's
+        own: no allocation, a few Python calls a round, and a call of ``combine`` a fold; the first call on new
+        addresses also makes a request and a view a message.
         Raises CollectiveTimeout; CollectiveMismatch when a message has another size than planned; ValueError for
         buffers that do not suit the plan.
         """
@@ -67,7 +84,7 @@ class Interpreted:
             raise ValueError(f"{plan.algorithm} on rank {plan.rank} reduces, so it needs an operation to combine with")
         wire = self._wire(plan, buffers)
         try:
-            self._context.run(self._carry_out, wire, plan, combine)
+            self._context.run(self._carry_out, wire, plan, combine, around)
         except BaseException as error:
             # MPI may yet read or write here, so all of it must outlive the failure.
             self._spoilt, self._abandoned = str(error) or repr(error), (wire, tuple(buffers), self._scratch)
@@ -124,26 +141,34 @@ class Interpreted:
         wire = self._wires[key] = Wire(self.comm, plan, buffers, self._scratch[:nbytes].view(dtype))
         return wire
 
-    def _carry_out(self, wire: Wire, plan: Plan, combine: Combine | None) -> None:
+    def _carry_out(self, wire: Wire, plan: Plan, combine: Combine | None, around: Around | None) -> None:
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        for step in wire.steps:
+        for index, step in enumerate(wire.steps):
+            if around is not None:
+                around.before(index)
             for staged, mine in step.packs:
                 np.copyto(staged, mine)
             for request in step.starts:
                 request.Start()
-            try:
-                if deadline is None and not self._naps:
-                    for request, status in step.waits:
-                        request.Wait(status)
-                else:
-                    self._wait_until(deadline, step, plan)
-            except MPI.Exception as error:
-                raise _explained(error, step, plan) from error
-            for arrival in step.arrivals:
-                if arrival.status.Get_count(arrival.datatype) != arrival.count:
-                    raise CollectiveMismatch(_sizes_differ(step, plan))
+            self._complete(deadline, step, plan)
             for commit in step.commits:
                 _commit(commit, combine)
+            if around is not None:
+                around.after(index)
+
+    def _complete(self, deadline: float | None, step: WireStep, plan: Plan) -> None:
+        """Wait until everything of the step has come and gone, and see that it had the size planned."""
+        try:
+            if deadline is None and not self._naps:
+                for request, status in step.waits:
+                    request.Wait(status)
+            else:
+                self._wait_until(deadline, step, plan)
+        except MPI.Exception as error:
+            raise _explained(error, step, plan) from error
+        for arrival in step.arrivals:
+            if arrival.status.Get_count(arrival.datatype) != arrival.count:
+                raise CollectiveMismatch(_sizes_differ(step, plan))
 
     def _wait_until(self, deadline: float | None, step: WireStep, plan: Plan) -> None:
         pause, began = polite if self._naps else watchful, time.monotonic()
