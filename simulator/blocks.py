@@ -32,7 +32,8 @@ _MOST_SPANS = 16
 class Block:
     """The ``m`` messages of ``rounds`` consecutive rounds, ordered by round and, within one, by who goes first.
 
-    ``source``, ``dest``, ``round`` (counted from the schedule's first), ``nbytes``: int64 arrays of shape (m,).
+    ``source``, ``dest``, ``round`` (counted from the schedule's first), ``nbytes`` (on the wire), ``content`` (bytes
+    of the vector, which differ from those where messages are encoded): int64 arrays of shape (m,).
     ``folds``: bool, whether the receiver combines; ``mutual``: bool, whether ``dest`` also sends to ``source`` in that
     round. ``first``: int64 of shape (rounds + 1,), where each round's messages begin. ``fan``: int64 of shape
     (rounds,), the most messages that one port has to take in each round. ``spans``: int64 of shape (s, 2), the chunk
@@ -49,6 +50,7 @@ class Block:
     dest: Ints
     round: Ints
     nbytes: Ints
+    content: Ints
     folds: Bools
     mutual: Bools
     fan: Ints
@@ -85,13 +87,15 @@ def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side
     pairs = pair(size, cut.chunks, begin, rounds, sent, receives.taken())
     if pairs.fault >= 0:
         _complain(algorithm, size, begin + pairs.fault)
+    content = cut.nbytes(sent.low, sent.high, pairs.span_first)
     block = Block(
         first_round=begin,
         rounds=rounds,
         source=sent.rank,
         dest=sent.peer,
         round=np.repeat(np.arange(begin, begin + rounds), np.diff(pairs.first)),
-        nbytes=cut.nbytes(sent.low, sent.high, pairs.span_first),
+        nbytes=content,
+        content=content,
         folds=pairs.folds,
         mutual=pairs.mutual,
         fan=pairs.fan,
@@ -108,11 +112,13 @@ def _permuted(block: Block, order: Ints) -> Block:
     span_first: Ints = np.concatenate(([0], np.cumsum(lengths)))
     shift: Ints = block.span_first[order] - span_first[:-1]
     moved = np.repeat(shift, lengths) + np.arange(len(block.spans))
+    content = block.content[order]
     return replace(
         block,
         source=block.source[order],
         dest=block.dest[order],
-        nbytes=block.nbytes[order],
+        nbytes=content,
+        content=content,
         folds=block.folds[order],
         mutual=block.mutual[order],
         spans=block.spans[moved],

@@ -48,7 +48,8 @@ def lower_bound(
 
     ``fan``: into or out of how many messages at once a rank falls in one round. ``eager``: whether messages go before
     their receiver is ready, so that one rank may inform any number of others in one latency, and fold meanwhile.
-    ``contention=False``: links carry any number of messages at once, so cuts do not hold.
+    ``contention=False``: links carry any number of messages at once, so cuts do not hold. Where vectors travel encoded,
+    they are as many bytes as a message without end would make of them: those of any algorithm are no fewer.
     Source: Chan et al., "Collective communication: theory, practice, and experience" (2007), section 2; Patarasuk and
     Yuan (2009), section 3.
     """
@@ -63,16 +64,19 @@ def lower_bound(
     heard = hops * (network.nearest + latency + model.message.overhead) + model.message.overhead
     # When the last message is there, the gap that it leaves is still to come.
     spare = model.message.longest_gap(nbytes)
-    ports, together = (max(0.0, port - spare) for port in _ports(algorithm, nbytes, network, per_byte))
+    moved = nbytes if model.encoding is None else nbytes * model.encoding.ratio
+    ports, together = (max(0.0, port - spare) for port in _ports(algorithm, moved, network, per_byte))
     share = (
         (size - 1) / size if CONTRACTS[algorithm.collective].reduces and algorithm.collective != "push_pull" else 0.0
     )
     reduction = share * nbytes * min(gamma for _, gamma in model.reduction.levels)
-    work = max(ports, reduction) if eager else max(ports, together + reduction)
-    return Bound(heard, ports, _cut(algorithm, nbytes, network) if contention else 0.0, reduction, work)
+    # Pieces that are staged are folded while later ones are on their way.
+    aside = eager or bool(network.topology.relays)
+    work = max(ports, reduction) if aside else max(ports, together + reduction)
+    return Bound(heard, ports, _cut(algorithm, moved, network) if contention else 0.0, reduction, work)
 
 
-def _ports(algorithm: Algorithm, nbytes: int, network: Network, per_byte: float) -> tuple[float, float]:
+def _ports(algorithm: Algorithm, nbytes: float, network: Network, per_byte: float) -> tuple[float, float]:
     """Seconds for the bytes through ports: of the slowest rank or of all, and if all were as fast as the fastest."""
     size, collective = network.size, algorithm.collective
     share = (size - 1) / size
@@ -100,7 +104,7 @@ def _ports(algorithm: Algorithm, nbytes: int, network: Network, per_byte: float)
     return max(nbytes * each / slowest, together), nbytes * max(average, each) / fastest
 
 
-def _cut(algorithm: Algorithm, nbytes: int, network: Network) -> float:
+def _cut(algorithm: Algorithm, nbytes: float, network: Network) -> float:
     """Seconds for the bytes that must cross the slowest cut."""
     size, root = network.size, algorithm.parameters.get("root", 0)
     slowest = 0.0

@@ -44,7 +44,7 @@ class Run:
 
     ``seconds``: completion of the last rank. ``completion``: that of each rank, float64 of shape (size,), read-only.
     ``limits``: the lower bounds, and ``bound`` the largest of them in seconds. ``rounds``, ``messages`` and ``bytes``
-    are totals, zero-byte messages included. ``contention`` and ``conditions`` are what it was played under.
+    are totals on the wire, zero-byte messages included. ``contention`` and ``conditions`` are what it was played under.
     ``symmetric``: where one rank stood for all, by which relabelling and checked on how many ranks; else empty.
     """
 
@@ -203,6 +203,8 @@ def _check(algorithm: Algorithm, size: int, nbytes: int, network: Network, items
         raise ValueError(f"an element has at least one byte, got itemsize={itemsize}")
     if nbytes < 0 or nbytes % itemsize:
         raise ValueError(f"nbytes must be 0 or more and a multiple of itemsize={itemsize}, got {nbytes}")
+    if network.model.encoding is not None:
+        network.model.encoding.check(itemsize)
 
 
 def _too_fast(run: Run) -> str:
@@ -231,13 +233,15 @@ def _timeline(record: Record) -> Timeline:
         at = len(messages)
         moments = record.moments[at : at + len(block.source)].tolist()
         ideal = record.ideal[at : at + len(block.source)].tolist()
+        parts = record.parts[at : at + len(block.source)].tolist()
         columns = (
             block.source.tolist(), block.dest.tolist(), block.round.tolist(), block.nbytes.tolist(),
             block.folds.tolist(),
         )  # fmt: skip
         for m, (source, dest, number, nbytes, folds) in enumerate(zip(*columns, strict=True)):
             chunks = _chunks(spans[first[m] : first[m + 1]])
-            messages.append(Message(source, dest, number, chunks, nbytes, folds, *moments[m], ideal=ideal[m]))
+            times = [*moments[m], ideal[m], *parts[m]]
+            messages.append(Message(source, dest, number, chunks, nbytes, folds, *times))
     order = np.lexsort((record.stay_of[:, 0], record.stay_of[:, 1]))
     stays = tuple(
         Stay(rank, number, *moments)

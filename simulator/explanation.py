@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Explanation", "Kind", "Step", "explain"]
 
 Floats = NDArray[np.float64]
-Kind = Literal["latency", "bandwidth", "contention", "overhead", "reduction", "waiting", "compute"]
+Kind = Literal[
+    "latency", "bandwidth", "contention", "overhead", "reduction", "encoding", "staging", "waiting", "compute"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Latency α, bytes β, sharing links with others, processor work o, reducing γ, a busy port or processor, phases."""
+"""Latency α, bytes β, sharing links with others, processor work o, reducing γ, encoding and decoding, the first piece
+through memories on the way, a busy port or processor, phases."""
 
 _SAME = 1e-12
 
@@ -142,8 +145,7 @@ class _Walk:
 
     def _folds(self, stay: Stay) -> Iterator[Step]:
         """The folds of a stay take what the model says; what is beyond that, others had the processor."""
-        folded = [each.nbytes for each in self.recvs.get((stay.rank, stay.round), []) if each.folds]
-        alone = float(self.model.reduction.seconds(np.array(folded, dtype=np.int64)).sum())
+        alone = math.fsum(each.folding for each in self.recvs.get((stay.rank, stay.round), []))
         yield from self._work(stay.received, alone, "reduction", stay.rank)
 
     def _last(self, stay: Stay) -> Message | None:
@@ -165,12 +167,15 @@ class _Walk:
         """What a message took until it was complete at ``rank``; ends at the rank whose arrival it waited for."""
         if rank == message.dest:
             there = max(message.arrived, self.entered[rank, message.round])
+            yield from self._back(message.decoding * self.slow.get(rank, 1.0), there, "encoding", rank, message)
             yield from self._work(there, self._overhead(message), "overhead", rank, message)
             if there > message.arrived:
                 return rank  # it was there before its receiver
         elif self._eager(message):
             yield from self._injected(message)
             return rank
+        slow = max(self.slow.get(each, 1.0) for each in (message.source, message.dest))
+        yield from self._back(message.staging * slow, message.sent, "staging", rank, message)
         yield from self._until(message.sent, "latency", rank, message)
         alone = _snapped(self.now, min(self.now, message.start + message.ideal))
         yield from self._until(alone, "contention", rank, message)
@@ -191,8 +196,9 @@ class _Walk:
         for each in sorted(turn, key=lambda each: each.injected, reverse=True):
             since = self.entered[message.source, message.round]
             yield from self._until(max(each.injected, since), "waiting", message.source, each)
-            alone = self._overhead(each) * self.slow.get(message.source, 1.0)
-            yield from self._until(_snapped(since, max(self.now - alone, since)), "overhead", message.source, each)
+            slow = self.slow.get(message.source, 1.0)
+            yield from self._back(self._overhead(each) * slow, since, "overhead", message.source, each)
+            yield from self._back(each.encoding * slow, since, "encoding", message.source, each)
 
     def _overhead(self, message: Message) -> float:
         return self.model.message.overhead + self.model.message.overhead_per_byte * message.nbytes
@@ -201,9 +207,13 @@ class _Walk:
         self, begin: float, alone: float, kind: Kind, rank: int, message: Message | None = None
     ) -> Iterator[Step]:
         """Processor work since ``begin`` that takes a rank of normal speed ``alone`` seconds on a core of its own."""
-        since = max(begin, self.now - alone * self.slow.get(rank, 1.0))
-        yield from self._until(_snapped(begin, since), kind, rank, message)
+        yield from self._back(alone * self.slow.get(rank, 1.0), begin, kind, rank, message)
         yield from self._until(begin, "waiting", rank, message)
+
+    def _back(self, seconds: float, begin: float, kind: Kind, rank: int, message: Message | None) -> Iterator[Step]:
+        """One step back by ``seconds``, if that is any time, but no further than ``begin``."""
+        if seconds:
+            yield from self._until(_snapped(begin, max(begin, self.now - seconds)), kind, rank, message)
 
     def _until(self, begin: float, kind: Kind, rank: int, message: Message | None = None) -> Iterator[Step]:
         """One step back to ``begin``, if there is any way to go."""

@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.encodings import Encoding
+from simulator.staging import Staging
+
 __all__ = [
     "Busy",
     "Calibrated",
@@ -344,12 +347,15 @@ class Reduction:
     """Seconds per reduced byte by the size of the buffer: ``levels`` of (largest bytes, seconds per byte).
 
     The last level holds for all larger buffers. A level is a cache: what fits into it is reduced at its speed.
+    ``launch``: seconds beside that for each reduction that has anything to reduce, as a device's kernel takes to start.
     Source: the roofline of Williams, Waterman and Patterson (2009), with one bandwidth for each cache.
     """
 
     levels: tuple[tuple[float, float], ...] = ((math.inf, 0.0),)
+    launch: float = 0.0
 
     def __post_init__(self) -> None:
+        _need(launch=(self.launch, "s"))
         object.__setattr__(self, "levels", tuple((float(size), float(gamma)) for size, gamma in self.levels))
         sizes = [size for size, _ in self.levels]
         if not sizes or sizes != sorted(set(sizes)) or math.isnan(sum(sizes)):
@@ -361,7 +367,8 @@ class Reduction:
         """Seconds to fold each of ``nbytes`` into a buffer of as many bytes."""
         largest, gammas = np.array([list(column) for column in zip(*self.levels, strict=True)], dtype=np.float64)
         level = np.minimum(np.searchsorted(largest, nbytes), len(gammas) - 1)
-        return np.multiply(nbytes, gammas[level], dtype=np.float64)
+        seconds = np.multiply(nbytes, gammas[level], dtype=np.float64)
+        return seconds + np.where(nbytes > 0, self.launch, 0.0) if self.launch else seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +415,8 @@ class Busy:
 class Model:
     """One piece of each kind: how ranks send, reduce, exchange, share cores, and do two things at once.
 
-    ``start``: seconds that every rank needs before it begins, as after a pause.
+    ``start``: seconds that every rank needs before it begins, as after a pause. ``encoding``: how vectors travel, if
+    not as they are. ``staging``: how messages pass the relays of the network, where it has any.
     """
 
     message: Message = field(default_factory=Hockney)
@@ -417,6 +425,8 @@ class Model:
     cores: Cores | None = None
     busy: Busy = field(default_factory=Busy)
     start: float = 0.0
+    encoding: Encoding | None = None
+    staging: Staging = field(default_factory=Staging)
 
     def __post_init__(self) -> None:
         _need(start=(self.start, "s"))

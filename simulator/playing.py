@@ -42,12 +42,14 @@ class Phase:
 class Record:
     """All messages of a run, in order: their blocks, ``ideal`` seconds and ``moments`` (float64 of shape (m, 6)).
 
+    ``parts``: float64 of shape (m, 4), what of its time goes to encoding, decoding, folding and staging.
     ``stay_of``: int64 of shape (s, 2), rank and round of each stay; ``stays``: float64 of shape (s, 3).
     """
 
     blocks: list[Block] = field(default_factory=list[Block])
     routes: list[Ints] = field(default_factory=list[Ints])
     ideal: Floats = field(default_factory=lambda: np.empty(0))
+    parts: Floats = field(default_factory=lambda: np.empty((0, 4)))
     moments: Floats = field(default_factory=lambda: np.empty((0, 6)))
     stay_of: Ints = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     stays: Floats = field(default_factory=lambda: np.empty((0, 3)))
@@ -103,7 +105,9 @@ def play(
 def _is_calm(network: Network, conditions: Conditions) -> bool:
     """Whether nothing but the ranks' own ports is ever waited for, and no message goes before its receiver is ready."""
     message, cores = network.model.message, network.model.cores
+    encoding = network.model.encoding
     busy = message.overhead or message.overhead_per_byte or not message.gapless or (cores and cores.waiting == "yields")
+    busy = busy or (encoding is not None and encoding.works)
     return not busy and message.eager < 0 and not message.handshake and not conditions.compute
 
 
@@ -127,10 +131,12 @@ class _Player:
         """The blocks of all phases, with the number of their phase and of the round at which the phase begins."""
         for number, phase in enumerate(self.phases):
             begin, last = self.rounds, 0
+            if self.network.model.encoding is not None:
+                self.network.model.encoding.check(phase.itemsize)
             for block in blocks(phase.algorithm, self.size, phase.nbytes, phase.itemsize):
                 last = block.first_round + block.rounds
                 self.rounds = begin + last
-                yield number, begin, block
+                yield number, begin, self.pricing.encoded(block)
 
     def count(self, block: Block, priced: Priced) -> None:
         self.messages += len(block.source)
@@ -141,6 +147,8 @@ class _Player:
             self.record.blocks.append(block)
             self.record.routes.append(priced.route)
             self.record.ideal = np.concatenate([self.record.ideal, priced.ideal])
+            parts = np.stack(np.broadcast_arrays(*priced.parts), axis=1)
+            self.record.parts = np.concatenate([self.record.parts, parts])
 
     def played(self, used: Floats | None = None) -> Played:
         completion = np.maximum.accumulate(np.maximum(self.completion, self.release), axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simulator.blocks import Block
 from simulator.conditions import Conditions
 from simulator.networks import Network
+from simulator.staging import Stages
 
 __all__ = ["Priced", "Pricing"]
 
@@ -24,6 +25,8 @@ class Priced:
     ``ideal`` is for how long its bytes take the ports when nothing else is on their way, and ``gap`` for how long they
     stay taken after that. ``eager``: int64, 1 where it
     leaves without its receiver. ``route``: int64, its route in ``Pricing``, 0 where routes do not matter.
+    ``parts``: what of these is encoding (of ``send``), decoding (of ``receive``), folding, and resting on the way (of
+    ``delay``), where nothing slows a rank down.
     """
 
     send: Floats
@@ -34,6 +37,7 @@ class Priced:
     fold: Floats
     eager: Ints
     route: Ints
+    parts: tuple[Floats | float, Floats | float, Floats, Floats | float]
 
 
 class Pricing:
@@ -54,6 +58,7 @@ class Pricing:
         self._keys = np.empty(0, dtype=np.int64)
         self._ids = np.empty(0, dtype=np.int64)
         self._latency = self._bandwidth = np.empty(0)
+        self._stages = Stages(self._ids, self._latency)
         self.first, self.links, self.hops = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), 0
         self._uniform = _uniform(network)
 
@@ -63,28 +68,22 @@ class Pricing:
         ``alike``: the block holds what one rank sends, and all ranks do the same.
         """
         nbytes, message = block.nbytes, self._model.message
-        if self._uniform and not routes:
-            latency, bandwidth = self._uniform
-            route = np.zeros(len(nbytes), dtype=np.int64)
-        else:
-            route = self._routed(block)
-            latency, bandwidth = self._latency[route], self._bandwidth[route]
-        ideal = np.maximum(nbytes / bandwidth, message.seconds(nbytes))
-        duplex = self._model.duplex
-        if not duplex.full:
-            ideal = np.where(block.mutual, ideal * duplex.factors(nbytes), ideal)
-        delay = message.delay(nbytes) + latency
-        if self._model.busy.points:
-            later = self._model.busy.seconds(nbytes)
-            delay = delay + (later if alike else np.where(self._two_way(block), later, 0.0))
-        send = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
-        gap = message.gap(nbytes)
-        fold = np.where(block.folds, self._model.reduction.seconds(nbytes), 0.0)
+        route, latency, bandwidth = self._way(block, routes=routes)
+        encode, decode = self._coding(block.content)
+        fold = np.where(block.folds, self._model.reduction.seconds(block.content), 0.0)
+        delay = message.delay(nbytes) + latency + self._later(block, alike=alike)
+        ideal = self._ideal(block, bandwidth)
+        fill = 0.0
+        if self._network.topology.relays:
+            ideal, fold, fill = self._staged(block, route, ideal)
+            delay = delay + fill
+        parts = encode, decode, fold, fill
+        overhead = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
+        send, receive, gap = overhead + encode, overhead + decode, message.gap(nbytes)
         eager = (nbytes <= message.eager).astype(np.int64)
-        receive = send
         if self._spin is not None:
             send, receive, fold = (
-                cpu * self._spin[at] for cpu, at in ((send, block.source), (send, block.dest), (fold, block.dest))
+                cpu * self._spin[at] for cpu, at in ((send, block.source), (receive, block.dest), (fold, block.dest))
             )
         if self._is_slow:
             at_source, at_dest = self._slow[block.source], self._slow[block.dest]
@@ -93,7 +92,46 @@ class Pricing:
             delay, ideal, gap = delay * worse, ideal * worse, gap * worse
         if self._jitter:
             delay = delay + self._jitter.draw(self._chance, len(nbytes))
-        return Priced(send, receive, delay, ideal, gap, fold, eager, route)
+        return Priced(send, receive, delay, ideal, gap, fold, eager, route, parts)
+
+    def encoded(self, block: Block) -> Block:
+        """``block`` with the bytes that its messages have on the wire."""
+        encoding = self._model.encoding
+        return block if encoding is None else replace(block, nbytes=encoding.nbytes(block.content))
+
+    def _way(self, block: Block, *, routes: bool) -> tuple[Ints, Floats | float, Floats | float]:
+        """The route of each message, its latency, and the lowest bandwidth on it."""
+        if self._uniform and not routes:
+            return np.zeros(len(block.nbytes), dtype=np.int64), *self._uniform
+        route = self._routed(block)
+        return route, self._latency[route], self._bandwidth[route]
+
+    def _coding(self, content: Ints) -> tuple[Floats | float, Floats | float]:
+        """Seconds to encode and to decode each message."""
+        encoding = self._model.encoding
+        return (0.0, 0.0) if encoding is None else (encoding.encode.seconds(content), encoding.decode.seconds(content))
+
+    def _ideal(self, block: Block, bandwidth: Floats | float) -> Floats:
+        """Seconds for which the bytes take the ports when they are alone and rest nowhere."""
+        ideal = np.maximum(block.nbytes / bandwidth, self._model.message.seconds(block.nbytes))
+        duplex = self._model.duplex
+        return ideal if duplex.full else np.where(block.mutual, ideal * duplex.factors(block.nbytes), ideal)
+
+    def _later(self, block: Block, *, alike: bool) -> Floats | float:
+        """Seconds by which two ranks that both send and receive make a message later."""
+        if not self._model.busy.points:
+            return 0.0
+        later = self._model.busy.seconds(block.nbytes)
+        return later if alike else np.where(self._two_way(block), later, 0.0)
+
+    def _staged(self, block: Block, route: Ints, ideal: Floats) -> tuple[Floats, Floats, Floats]:
+        """Seconds in the ports, of the last piece's fold, and of the first piece in other stages than the slowest."""
+        staging, stages = self._model.staging, self._stages.at(route)
+        pieces = staging.pieces(block.nbytes, stages)
+        piece = self._model.reduction.seconds(-(-block.content // pieces))
+        fold = np.where(block.folds, piece, 0.0)
+        ideal = staging.taken(block.nbytes, pieces, stages, ideal, fold)
+        return ideal, fold, staging.fill(block.nbytes, pieces, stages)
 
     def _two_way(self, block: Block) -> NDArray[np.bool_]:
         """Whether the source of each message also receives in its round, and the destination also sends."""
@@ -128,6 +166,8 @@ class Pricing:
         latency, bandwidth = topology.latency[found.links], topology.bandwidth[found.links]
         self._latency = np.concatenate([self._latency, np.add.reduceat(latency, found.first[:-1])])
         self._bandwidth = np.concatenate([self._bandwidth, np.minimum.reduceat(bandwidth, found.first[:-1])])
+        if topology.relays:
+            self._stages = self._stages.then(Stages.of(topology, found))
         self.links = np.concatenate([self.links, found.links])
         self.first = np.concatenate([self.first, self.first[-1] + found.first[1:]])
         order = np.argsort(keys_all := np.concatenate([self._keys, keys]), kind="stable")
@@ -137,7 +177,12 @@ class Pricing:
 def _uniform(network: Network) -> tuple[float, float] | None:
     """Latency and bandwidth of every pair of ranks, where the network is private and all its links are alike."""
     topology = network.topology
-    if not topology.private or np.ptp(topology.latency) or np.any(topology.bandwidth != topology.bandwidth[0]):
+    if (
+        not topology.private
+        or topology.relays
+        or np.ptp(topology.latency)
+        or np.any(topology.bandwidth != topology.bandwidth[0])
+    ):
         return None
     if network.size == 1:
         return 0.0, float(topology.bandwidth[0])

@@ -58,6 +58,8 @@ LANGUAGES = MappingProxyType(
                 "contention": "links that are shared or slow",
                 "overhead": "processor time for messages (o)",
                 "reduction": "reduction (γ)",
+                "encoding": "encoding and decoding",
+                "staging": "the first piece through host memory",
                 "waiting": "waiting for a port or a processor",
                 "compute": "computing, or starting late",
             },
@@ -71,6 +73,10 @@ LANGUAGES = MappingProxyType(
                 "overhead": "Processors handle messages most of the time. Fewer and larger messages would help.",
                 "reduction": "Arithmetic holds the run up. An algorithm that spreads it over all ranks, or a faster "
                 "reduction, would help.",
+                "encoding": "Encoding and decoding take most of the time. Fewer messages, a cheaper encoding or none "
+                "would help.",
+                "staging": "Messages pass through host memory, and a piece must be there before it goes on. Smaller pieces "
+                "would help, and so would a network card that reads device memory (GPUDirect).",
                 "waiting": "Ports or processors are taken when they are needed. An algorithm in which each rank sends "
                 "and receives one message at a time, or a core for each rank, would help.",
                 "compute": "The network is not what this run waits for.",
@@ -98,6 +104,8 @@ LANGUAGES = MappingProxyType(
                 "contention": "enlaces compartilhados ou lentos",
                 "overhead": "tempo de processador para mensagens (o)",
                 "reduction": "redução (γ)",
+                "encoding": "codificação e decodificação",
+                "staging": "a primeira parte pela memória do hospedeiro",
                 "waiting": "espera por uma porta ou um processador",
                 "compute": "cálculo ou início atrasado",
             },
@@ -112,6 +120,11 @@ LANGUAGES = MappingProxyType(
                 "ajudariam.",
                 "reduction": "A aritmética segura a execução. Um algoritmo que a reparta entre todos os ranks, ou uma "
                 "redução mais rápida, ajudaria.",
+                "encoding": "Codificar e decodificar leva a maior parte do tempo. Menos mensagens, uma codificação mais "
+                "barata ou nenhuma ajudariam.",
+                "staging": "As mensagens são copiadas pela memória do hospedeiro, e uma parte tem de estar lá antes de "
+                "seguir. Partes menores ajudariam, e também uma placa de rede que leia a memória do dispositivo "
+                "(GPUDirect).",
                 "waiting": "Portas ou processadores estão ocupados quando são necessários. Um algoritmo em que cada "
                 "rank envia e recebe uma mensagem por vez, ou um núcleo para cada rank, ajudaria.",
                 "compute": "Não é pela rede que esta execução espera.",

@@ -234,6 +234,7 @@ def _messages(kind: Kind, size: int, role: _Role) -> Block | None:
         dest=sends.peer,
         round=round_out,
         nbytes=sends.nbytes,
+        content=sends.nbytes,
         folds=folds,
         mutual=np.isin(round_out * size + sends.peer, round_in * size + receives.peer),
         fan=counts,
@@ -259,8 +260,9 @@ def _links(network: Network, found: Relabelling) -> int:
 
 def _played(found: Relabelling, network: Network, contention: bool) -> Symmetric:
     """All ranks are in step: a message starts when both ports are free, and nothing but its like is on its way."""
-    block, message = found.messages, network.model.message
-    priced = Pricing(network, Conditions()).price(block, routes=False, alike=True)
+    pricing, message = Pricing(network, Conditions()), network.model.message
+    block = pricing.encoded(found.messages)
+    priced = pricing.price(block, routes=False, alike=True)
     busy = priced.ideal
     if contention and network.translations == "cyclic":
         busy = np.maximum(busy, _shared(network, block))

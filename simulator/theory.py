@@ -6,6 +6,7 @@ import math
 
 from collectives import catalogue
 from collectives.catalogue import Algorithm
+from simulator.encodings import Encoding
 from simulator.server_theory import (
     asynchronous_bound,
     colocated_seconds,
@@ -27,15 +28,31 @@ __all__ = [
 ]
 
 
-def seconds(algorithm: Algorithm, size: int, nbytes: int, alpha: float, beta: float, gamma: float = 0.0) -> float:
+def seconds(
+    algorithm: Algorithm,
+    size: int,
+    nbytes: int,
+    alpha: float,
+    beta: float,
+    gamma: float = 0.0,
+    *,
+    encoding: Encoding | None = None,
+) -> float:
     """Seconds that the closed form of ``algorithm`` gives for ``size`` ranks and a vector of ``nbytes`` bytes.
 
     ``alpha``: seconds per message, ``beta``: seconds per byte, ``gamma``: seconds per reduced byte. It treats bytes
     as divisible, so it is off by up to one element a chunk where the chunks do not divide the vector.
+
+    ``encoding``: every message on the longest path is taken for a mean one, encoded before it leaves and decoded when
+    it is there. That is exact where a rank sends one message in each of its rounds, all of one size, as in a ring;
+    where a sender goes on while its receiver decodes, the truth is less.
     Raises ValueError for a size that the algorithm does not support, or a number that is negative or not finite.
     """
     _check(nbytes, alpha, beta, gamma)
-    return algorithm.cost(size).seconds(nbytes, alpha, beta, gamma)
+    cost = algorithm.cost(size)
+    if encoding is not None and cost.messages and nbytes:
+        alpha, beta = _encoded(encoding, nbytes * float(cost.volume / cost.messages), alpha, beta)
+    return cost.seconds(nbytes, alpha, beta, gamma)
 
 
 def bound(
@@ -113,6 +130,14 @@ def hops(ranks: int, fan: int) -> int:
     while reached < ranks:
         steps, reached = steps + 1, reached * (fan + 1)
     return steps
+
+
+def _encoded(encoding: Encoding, content: float, alpha: float, beta: float) -> tuple[float, float]:
+    """What messages of ``content`` bytes of vector cost, for each of them and for each byte of vector."""
+    elements = max(1, round(content / encoding.itemsize))
+    ends = encoding.encode, encoding.decode
+    wire = encoding.wire(elements) / (elements * encoding.itemsize)
+    return alpha + sum(work.launch for work in ends), wire * beta + sum(work.per_byte for work in ends)
 
 
 def _check(nbytes: int, alpha: float, beta: float, gamma: float) -> None:

@@ -18,6 +18,9 @@ class Message:
     Moments in seconds: its sender's processor was through with it at ``injected``, and at ``ready`` nothing but ports
     was missing. It took the ports of both ranks from ``start`` to ``sent``, was there at ``arrived``, and the
     receiver's processor was through with it at ``end``. Alone, its bytes would have taken ``ideal`` seconds.
+
+    What work it is to ranks that nothing slows down, in seconds: ``encoding`` before ``injected``, ``decoding`` before
+    ``end``, ``folding`` after that. ``staging``: for how much of ``sent`` to ``arrived`` it rests in memory on its way.
     """
 
     source: int
@@ -33,6 +36,10 @@ class Message:
     arrived: float
     end: float
     ideal: float
+    encoding: float
+    decoding: float
+    folding: float
+    staging: float
 
     @property
     def receiving(self) -> float:

@@ -41,9 +41,11 @@ def write(network: Network, stream: TextIO) -> None:
 
 def _lines(network: Network) -> Iterator[str]:
     model = network.model
-    if model.alpha or model.beta or not model.duplex.full or model.busy.points or model.cores:
+    added = model.alpha or model.beta or not model.duplex.full or model.busy.points or model.cores or model.encoding
+    if added or network.topology.relays:
         raise ValueError(
-            f"{network.name}: a SimGrid platform has links, and no processor time, duplex or cores of ranks"
+            f"{network.name}: a SimGrid platform has links, and no processor time, duplex, cores, encoding or staging "
+            "of ranks"
         )
     names, topology = host_names(network), network.topology
     yield '<?xml version="1.0"?>\n<!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">\n'

@@ -37,11 +37,11 @@ def slices(run: Run, timeline: Timeline) -> Iterator[Slice]:
         yield Slice(
             message.dest, "receives", f"from {message.source}", message.receiving, message.arrived, index, message
         )
-        if cost:
-            begin = max(0.0, message.injected - cost * slow.get(message.source, 1.0))
+        if before := cost + message.encoding:
+            begin = max(0.0, message.injected - before * slow.get(message.source, 1.0))
             yield Slice(message.source, "processor", f"send to {message.dest}", begin, message.injected, index, message)
         if message.end > message.arrived:
-            begin = max(message.arrived, message.end - cost * slow.get(message.dest, 1.0))
+            begin = max(message.arrived, message.end - (cost + message.decoding) * slow.get(message.dest, 1.0))
             yield Slice(message.dest, "processor", f"take from {message.source}", begin, message.end, index, message)
     left = [0.0] * run.size
     for stay in sorted(timeline.stays, key=lambda each: each.round):

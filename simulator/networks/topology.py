@@ -63,7 +63,8 @@ class Topology:
     ``many(sources, dests)``: the same as ``route`` for arrays of hosts, where a formula knows it. ``lengths(sources,
     dests)``: the links on each of those routes, where all links are alike, so that the longest route is the farthest.
     ``translations``: under which renaming of hosts the network with its routes stays the same: ``"any"`` permutation,
-    or rotation by any offset (``"cyclic"``).
+    or rotation by any offset (``"cyclic"``). ``relays``: vertices at which messages are stored and from which they are
+    sent on, in pieces as the model's ``Staging`` has it; a switch passes bytes on at once.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Topology:
     many: ManyRoutes | None = None
     lengths: Callable[[Ints, Ints], Ints] | None = None
     translations: Literal["any", "cyclic"] | None = None
+    relays: frozenset[int] = frozenset()
 
     @property
     def vertices(self) -> int:

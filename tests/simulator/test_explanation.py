@@ -57,9 +57,10 @@ def handmade(
 
 
 def message(source: int, dest: int, number: int, moments: tuple[float, ...], ideal: float, **more: int) -> Message:
-    """``moments``: injected, ready, start, sent, arrived, end."""
-    nbytes, folds = more.get("nbytes", 10), bool(more.get("folds", 0))
-    return Message(source, dest, number, Chunks(0), nbytes, folds, *moments, ideal)  # type: ignore[arg-type,misc] # six moments
+    """``moments``: injected, ready, start, sent, arrived, end; ``more``: nbytes, and seconds of work on it."""
+    work = [more.get(what, 0) for what in ("encoding", "decoding", "folding", "staging")]
+    nbytes, folds = more.get("nbytes", 10), "folding" in more
+    return Message(source, dest, number, Chunks(0), nbytes, folds, *moments, ideal, *work)  # type: ignore[arg-type,misc] # six moments
 
 
 def told(found: Explanation) -> list[tuple[str, float, float, int]]:
@@ -72,7 +73,7 @@ def told(found: Explanation) -> list[tuple[str, float, float, int]]:
 def test_one_message_that_is_folded() -> None:
     """10 bytes take 4 s, latency 3 s; rank 1 then folds them at 0.5 s a byte: 4 + 3 + 5 = 12 s."""
     run = handmade(
-        [message(0, 1, 0, (0, 0, 0, 4, 7, 7), ideal=4, folds=1)],
+        [message(0, 1, 0, (0, 0, 0, 4, 7, 7), ideal=4, folding=5)],
         [Stay(0, 0, 0, 7, 7), Stay(1, 0, 0, 7, 12)],
         models.Model(reduction=models.Reduction(((math.inf, 0.5),))),
     )
@@ -106,7 +107,8 @@ def test_port_contention_and_overheads() -> None:
     ]  # fmt: skip
     shares = explain(run).shares()
     assert shares == {
-        "latency": 1, "bandwidth": 4, "contention": 2, "overhead": 3, "reduction": 0, "waiting": 3, "compute": 0,
+        "latency": 1, "bandwidth": 4, "contention": 2, "overhead": 3, "reduction": 0, "encoding": 0, "staging": 0,
+        "waiting": 3, "compute": 0,
     }  # fmt: skip
     assert explain(run).slack.tolist() == [1, 6, 0]
 
@@ -145,7 +147,7 @@ def test_the_path_changes_ranks_from_round_to_round_and_ends_with_a_phase() -> N
 def test_a_slow_rank_folds_for_longer_and_a_shared_core_is_waited_for() -> None:
     """5 s of folding take a rank of half the speed 10 s; the 2 s beyond that, somebody else had its core."""
     run = handmade(
-        [message(0, 1, 0, (0, 0, 0, 4, 7, 7), ideal=4, folds=1)],
+        [message(0, 1, 0, (0, 0, 0, 4, 7, 7), ideal=4, folding=5)],
         [Stay(0, 0, 0, 7, 7), Stay(1, 0, 0, 7, 19)],
         models.Model(reduction=models.Reduction(((math.inf, 0.5),))),
         Conditions(slow_ranks={1: 2.0}),
