@@ -12,10 +12,9 @@ each after the first also reads what the one before wrote.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
-from llvmlite import ir
 from numba import cuda as numba_cuda
 from numba import types as numba_types
 from numba.core import cgutils as numba_cgutils
@@ -25,7 +24,7 @@ from kernels.cpu.arithmetic import Kind, kind_of
 from kernels.cuda.arithmetic import combined, element, vector
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
-from kernels.cuda.vector import WIDTH
+from kernels.cuda.vector import WIDTH, give, read, take, write
 from kernels.device_array import DeviceArray
 
 __all__ = ["POINTERS", "every", "fold", "kernel"]
@@ -118,8 +117,8 @@ def _step(name: str, about: Kind, inputs: int, vectors: int) -> Any:
 
     All that is read is read before the first is used, and all that is written after.
     """
-    shape = vector(about) if vectors else element(about)
-    align = WIDTH if vectors else about.bits // 8
+    load = partial(read, shape=vector(about)) if vectors else partial(take, shape=element(about))
+    store = write if vectors else give
 
     @intrinsic
     def step(typing: Any, sources: Any, out: Any, offset: Any, jump: Any, scale: Any) -> Any:
@@ -129,16 +128,12 @@ def _step(name: str, about: Kind, inputs: int, vectors: int) -> Any:
             offsets = [start]
             for _ in range(vectors - 1):
                 offsets.append(builder.add(offsets[-1], apart))
-            read = [[builder.load(_pointer(builder, base, at, shape), align=align) for base in bases] for at in offsets]
-            results = [combined(builder, name, about, values, factor) for values in read]
+            values = [[load(builder, builder.add(base, at)) for base in bases] for at in offsets]
+            results = [combined(builder, name, about, inputs, factor) for inputs in values]
             for at, result in zip(offsets, results, strict=True):
-                builder.store(result, _pointer(builder, target, at, shape), align=align)
+                store(builder, builder.add(target, at), result)
             return context.get_dummy_value()
 
         return types.void(sources, out, offset, jump, scale), generate
 
     return step
-
-
-def _pointer(builder: Any, base: Any, offset: Any, shape: Any) -> Any:
-    return builder.inttoptr(builder.add(base, offset), ir.PointerType(shape, 1))  # 1: NVVM's global memory

@@ -17,10 +17,12 @@ from numba import types as numba_types
 from numba.core import cgutils
 from numba.cuda.extending import intrinsic as numba_intrinsic
 
-__all__ = ["WIDTH", "Lanes", "lanes"]
+__all__ = ["WIDTH", "Lanes", "give", "lanes", "read", "take", "write"]
 
 WIDTH = 16  # bytes
 _GLOBAL = 1  # NVVM's address space
+_WORDS = ir.VectorType(ir.IntType(32), 4)
+"""NVVM loads and stores at most four numbers at once, so 16 bytes of smaller ones go as four words."""
 
 types = cast("Any", numba_types)
 intrinsic = cast("Callable[[Callable[..., Any]], Any]", numba_intrinsic)
@@ -63,7 +65,7 @@ def _loader(element: Any, result: Any, count: int) -> Any:
             inner = context.get_value_type(element)
             if count == 1:
                 return builder.load(_pointer(builder, arguments[0], inner), align=element.bitwidth // 8)
-            vector = builder.load(_pointer(builder, arguments[0], ir.VectorType(inner, count)), align=WIDTH)
+            vector = read(builder, arguments[0], ir.VectorType(inner, count))
             values = [builder.extract_element(vector, _index(lane)) for lane in range(count)]
             return cast("Any", cgutils).pack_array(builder, values)
 
@@ -84,12 +86,59 @@ def _storer(value: Any, count: int) -> Any:
             vector = ir.Constant(kind, cast("Any", ir).Undefined)
             for lane in range(count):
                 vector = builder.insert_element(vector, builder.extract_value(given, lane), _index(lane))
-            builder.store(vector, _pointer(builder, place, kind), align=WIDTH)
+            write(builder, place, vector)
             return context.get_dummy_value()
 
         return types.void(types.int64, value), generate
 
     return store
+
+
+def read(builder: Any, address: Any, shape: Any) -> Any:
+    """Code that loads a vector of ``shape``, 16 bytes, from an address that is a multiple of 16."""
+    if shape.count <= _WORDS.count:
+        return builder.load(_pointer(builder, address, shape), align=WIDTH)
+    words = builder.load(_pointer(builder, address, _WORDS), align=WIDTH)
+    vector, each = ir.Constant(shape, cast("Any", ir).Undefined), shape.count // _WORDS.count
+    for lane in range(shape.count):
+        word = builder.extract_element(words, _index(lane // each))
+        moved = builder.lshr(word, _index(lane % each * shape.element.width))
+        vector = builder.insert_element(vector, builder.trunc(moved, shape.element), _index(lane))
+    return vector
+
+
+def write(builder: Any, address: Any, vector: Any) -> None:
+    """Code that stores 16 bytes."""
+    words = _in_words(builder, vector)
+    builder.store(words, _pointer(builder, address, words.type), align=WIDTH)
+
+
+def take(builder: Any, address: Any, shape: Any) -> Any:
+    """Code that loads a vector of any size as single numbers, each where its own size allows."""
+    return builder.load(_pointer(builder, address, shape), align=_bytes(shape.element))
+
+
+def give(builder: Any, address: Any, vector: Any) -> None:
+    """Code that stores a vector as ``take`` loads it."""
+    builder.store(vector, _pointer(builder, address, vector.type), align=_bytes(vector.type.element))
+
+
+def _bytes(number: Any) -> int:
+    return number.width // 8 if isinstance(number, ir.IntType) else {ir.FloatType(): 4, ir.DoubleType(): 8}[number]
+
+
+def _in_words(builder: Any, vector: Any) -> Any:
+    shape = vector.type
+    if shape.count <= _WORDS.count:
+        return vector
+    words, each = ir.Constant(_WORDS, cast("Any", ir).Undefined), shape.count // _WORDS.count
+    for place in range(_WORDS.count):
+        total = _index(0)
+        for part in range(each):
+            lane = builder.zext(builder.extract_element(vector, _index(place * each + part)), _WORDS.element)
+            total = builder.or_(total, builder.shl(lane, _index(part * shape.element.width)))
+        words = builder.insert_element(words, total, _index(place))
+    return words
 
 
 def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
