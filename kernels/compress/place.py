@@ -1,0 +1,84 @@
+"""Where arrays live, and which form of an encoding works there; arrays that do not fit are named with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.compress.encoding import Buffer
+
+if TYPE_CHECKING:
+    from kernels.device_array import DeviceArray
+
+__all__ = ["fitting", "form", "largest"]
+
+FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+
+Flat = Any  # a one-dimensional NDArray, or a DeviceArray
+
+
+def fitting(
+    nbytes: Callable[[int], int], floats: Sequence[Buffer], wires: Sequence[Buffer], count: int | None = None
+) -> tuple[list[Flat], list[Flat]]:
+    """The arrays flat, once they are of the right dtypes and lengths and in one place; no copies."""
+    place = _flat_here if isinstance((*floats, *wires)[0], np.ndarray) else _flat_there
+    numbers = [place(array, FLOAT, "values") for array in floats]
+    messages = [place(array, BYTE, "wire") for array in wires]
+    count = len(numbers[0]) if count is None else count
+    for array in numbers:
+        if len(array) != count:
+            raise ValueError(f"values and residual must be of one length, got {count} and {len(array)} elements")
+    for array in messages:
+        if len(array) != nbytes(count):
+            raise ValueError(f"the wire of {count} elements has {nbytes(count)} bytes, got {len(array)}")
+    return numbers, messages
+
+
+def form(name: str, flat: Flat) -> Any:
+    """The module of ``kernels.cpu`` or ``kernels.cuda`` for an array that ``fitting`` gave."""
+    return import_module(f"kernels.{'cpu' if isinstance(flat, np.ndarray) else 'cuda'}.{name}")
+
+
+def largest(values: Buffer) -> float:
+    """The largest magnitude; 0 of nothing, NaN where there is one. One pass over memory."""
+    if isinstance(values, np.ndarray):
+        return float(max(values.max(), -values.min())) if values.size else 0.0
+    host = np.empty(len(values), FLOAT)
+    device = _flat_there(values, FLOAT, "values")
+    device.device.copy_out(host, device, device.stream)
+    device.device.synchronize(device.stream)
+    return largest(host)
+
+
+def _flat_here(array: Buffer, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    if not isinstance(array, np.ndarray):
+        raise BufferError(f"{what}: a {type(array).__name__} beside NumPy arrays; put all arrays in one place")
+    given = cast("NDArray[Any]", array)
+    _expect(given.dtype, dtype, what)
+    if not given.flags.c_contiguous:
+        raise ValueError(f"{what} must be contiguous: pass a contiguous copy")
+    return given.reshape(-1)
+
+
+def _flat_there(array: Buffer, dtype: np.dtype[Any], what: str) -> DeviceArray:
+    from kernels.cuda.device import current
+    from kernels.device_array import DeviceArray
+
+    if isinstance(array, DeviceArray):
+        _expect(array.dtype, dtype, what)
+        return array
+    device = current()
+    if device is None or not hasattr(array, "__cuda_array_interface__"):
+        raise BufferError(f"{what}: a {type(array).__name__} is neither a NumPy array nor on a device that is here")
+    shown = DeviceArray.shown(array, device)
+    _expect(shown.dtype, dtype, what)
+    return shown
+
+
+def _expect(found: np.dtype[Any], wanted: np.dtype[Any], what: str) -> None:
+    if found != wanted:
+        raise TypeError(f"{what} must be {wanted.name}, got {found.name}: convert them first")
