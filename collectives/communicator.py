@@ -14,6 +14,7 @@ from mpi4py.typing import BufSpec, BufSpecB, BufSpecV, InPlace
 
 from collectives import buffers, context, selection
 from collectives.buffers import Declined, Vector
+from collectives.compression.calls import Compress, Compressed
 from collectives.explanation import Explanation
 from collectives.handles import Handle
 from collectives.profile import Profile
@@ -44,6 +45,7 @@ class Communicator(Handle):
     """
 
     _runner: Runner | None = None
+    _compressed: Compressed | None = None
 
     @cached_property
     def _passed_on(self) -> Counter[tuple[str, str]]:
@@ -51,7 +53,7 @@ class Communicator(Handle):
 
     def forget(self) -> None:
         """Drop the plans, counts and work memory of this handle; the next call makes them anew."""
-        self._runner = None
+        self._runner = self._compressed = None
         self._passed_on.clear()
 
     # --- the collectives, in mpi4py's order -----------------------------------------------------------------------
@@ -125,9 +127,17 @@ class Communicator(Handle):
         return super().Reduce(sendbuf, recvbuf, op, root)
 
     def Allreduce(
-        self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: MPI.Op = MPI.SUM, *, algorithm: Choice = None
-    ) -> None:
-        """All ranks' ``sendbuf``, combined by ``op`` in rank order, in everybody's ``recvbuf``."""
+        self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: MPI.Op = MPI.SUM, *,
+        algorithm: Choice = None, compress: Compress | None = None,
+    ) -> None:  # fmt: skip
+        """All ranks' ``sendbuf``, combined by ``op`` in rank order, in everybody's ``recvbuf``.
+
+        ``compress``: travel in fewer bytes, and lose something (docs/compression.md): the name of an encoding
+        (``"int8"``), or a ``Compression``, which remembers from call to call what was lost. Sums of floating-point
+        numbers only; ValueError for others, which never travel uncompressed instead.
+        """
+        if compress is not None:
+            return self._allreduce_compressed(sendbuf, recvbuf, op, algorithm, compress)
         runner = self._runner
         if runner and type(recvbuf) is np.ndarray and runner.repeat_allreduce(sendbuf, recvbuf, op, algorithm):
             return None
@@ -209,6 +219,18 @@ class Communicator(Handle):
         return prices, "no collective has run yet; from the first one on, the profile of rank 0 holds for all ranks"
 
     # --- what they share ------------------------------------------------------------------------------------------
+
+    def _allreduce_compressed(
+        self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: MPI.Op, algorithm: Choice, compress: Compress
+    ) -> None:
+        try:
+            recv = buffers.block(recvbuf, writable=True)
+            send = None if buffers.in_place(sendbuf) else buffers.block(sendbuf, writable=False)
+            if self._compressed is None:
+                self._compressed = Compressed(self._running())
+            self._compressed.allreduce(send, recv, op, algorithm, compress)
+        except Declined as reason:
+            raise ValueError(f"this call can't be compressed: {reason}") from None
 
     def _running(self) -> Runner:
         if self._runner is None:

@@ -1,0 +1,143 @@
+"""Allreduces with compression, for the communicator: what is refused, which plan, the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from mpi4py import MPI
+
+from collectives import operations, selection
+from collectives.buffers import Array, Block, Declined
+from collectives.catalogue import Algorithm
+from collectives.compression.memory import Compression
+from collectives.executors.encoded import Coder, Encoded, Floats, Octets, encode_plan
+from collectives.executors.signature import Signature
+from collectives.runner import LARGEST_CACHE, Choice, Runner
+from collectives.selection import Prices
+from kernels.compress import Encoding
+
+__all__ = ["Compress", "Compressed", "encoded_prices"]
+
+Compress = str | Encoding | Compression
+"""How callers say it: a name, an encoding, or one of either with what it remembers."""
+
+_FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A kind of call."""
+
+    count: int
+    encoding: str
+    choice: Choice
+
+
+class Compressed:
+    """Carries out compressed allreduces on one communicator, for one handle of it.
+
+    Plans are kept by kind of call, and so is memory for the longest: the encoded vector, and as much as arrives in one
+    round. ``uses`` counts what was run.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._plans: dict[_Key, tuple[Algorithm, Encoded]] = {}
+        self._named: dict[str, Compression] = {}
+        self._store = self._inbox = np.empty(0, np.uint8)
+        self._work = np.empty(0, np.float32)
+        self.uses = Counter[str]()
+
+    def allreduce(self, send: Block | None, recv: Block, op: MPI.Op, choice: Choice, compress: Compress) -> None:
+        """The sum of everybody's vector at everybody, ``compress``ed on its way; computed in float32.
+
+        Raises ValueError for what is no sum of floating-point numbers, and for a ``choice`` that does not fit.
+        """
+        compression = self._compression(compress)
+        _check(send, recv, op)
+        algorithm, encoded = self._plan(recv, choice, compression.encoding)
+        self._agree(algorithm, recv, compression)
+        values = self._values(recv if send is None else send, recv)
+        self._run(encoded, compression, values)
+        if values is not recv.array:
+            _convert(values, recv.array)
+        recv.finish()
+        self.uses[f"{algorithm.label}, {compression.name} on the wire"] += 1
+
+    def _compression(self, compress: Compress) -> Compression:
+        if isinstance(compress, Compression):
+            return compress
+        name = compress if isinstance(compress, str) else compress.name
+        if name not in self._named:
+            self._named[name] = Compression(compress)
+        return self._named[name]
+
+    def _plan(self, recv: Block, choice: Choice, encoding: Encoding) -> tuple[Algorithm, Encoded]:
+        key = _Key(recv.count, encoding.name, choice)
+        if key not in self._plans:
+            if len(self._plans) >= LARGEST_CACHE:
+                self._plans.pop(next(iter(self._plans)))
+            size, nbytes = self._runner.size, recv.count * 4
+            if choice is None:
+                prices = encoded_prices(self._runner.context.prices, encoding, recv.count)
+                algorithm = selection.choose("allreduce", size, nbytes, prices)
+            else:
+                algorithm = selection.resolve(choice, "allreduce", size)
+            self._plans[key] = algorithm, encode_plan(algorithm, self._runner.rank, size, recv.count, encoding.nbytes)
+        return self._plans[key]
+
+    def _agree(self, algorithm: Algorithm, recv: Block, compression: Compression) -> None:
+        if self._runner.settings.check:
+            how = f"{algorithm.label}, {compression.name} on the wire"
+            self._runner.context.executor.verify(Signature("allreduce", how, "sum", recv.element.name, recv.count))
+
+    def _values(self, source: Block, recv: Block) -> Floats:
+        """What this rank brings, in float32, where the result may lie: in the receive buffer if that is float32."""
+        if recv.array.dtype == np.float32:
+            values = recv.array
+        else:
+            if self._work.size < recv.count:
+                self._work = np.empty(recv.count, np.float32)
+            values = self._work[: recv.count]
+        if values is not source.array:
+            _convert(source.array, values)
+        return values
+
+    def _run(self, encoded: Encoded, compression: Compression, values: Floats) -> None:
+        store, inbox = self._memory(encoded)
+        residual = compression.owed(values.size)
+        counter = compression.draw(encoded.counters)
+        coder = Coder(encoded, compression.encoding, values, (store, inbox), residual, counter)
+        executor = self._runner.context.executor
+        executor.timeout = self._runner.settings.timeout
+        executor.run(encoded.plan, (store, inbox), around=coder)
+        coder.finish()
+
+    def _memory(self, encoded: Encoded) -> tuple[Octets, Octets]:
+        store, inbox = encoded.plan.lengths
+        if self._store.size < store:
+            self._store = np.empty(store, np.uint8)
+        if self._inbox.size < inbox:
+            self._inbox = np.empty(inbox, np.uint8)
+        return self._store[:store], self._inbox[:inbox]
+
+
+def encoded_prices(prices: Prices, encoding: Encoding, count: int) -> Prices:
+    """Prices of a float32 vector of ``count`` elements for which fewer bytes travel; what is reduced stays as it is."""
+    return replace(prices, beta=prices.beta * encoding.nbytes(count) / (4 * count)) if count else prices
+
+
+def _check(send: Block | None, recv: Block, op: MPI.Op) -> None:
+    if op != MPI.SUM:
+        raise ValueError(f"compress= serves sums (op=MPI.SUM), not {operations.name(op)}")
+    if recv.element.derived or recv.element.dtype.name not in _FLOATS:
+        raise ValueError(f"compress= serves {', '.join(sorted(_FLOATS))}, not {recv.element.name}")
+    if send is not None and (send.element.key != recv.element.key or send.count != recv.count):
+        raise Declined("different datatypes or counts to send and to receive")
+
+
+def _convert(source: Array, target: Array) -> None:
+    with np.errstate(all="ignore"):  # too large for the target: infinite, as the encodings have it
+        np.copyto(target, source, casting="unsafe")
