@@ -1,0 +1,1 @@
+"""Arithmetic on single numbers, written once: Numba's CPU and CUDA compilers both build it into their loops."""
