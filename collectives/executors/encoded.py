@@ -63,11 +63,6 @@ class Encoded:
     last: tuple[tuple[Coding, Place], ...]
     counters: int
 
-    @property
-    def sent(self) -> int:
-        """Bytes that this rank sends."""
-        return sum(send.length for step in self.plan.steps for send in step.sends)
-
 
 def encode_plan(algorithm: Algorithm, rank: int, size: int, count: int, nbytes: Callable[[int], int]) -> Encoded:
     """The part of ``rank`` among ``size`` in an allreduce of ``count`` elements, ``nbytes(m)`` bytes for m of them.
