@@ -14,7 +14,8 @@ from mpi4py.typing import BufSpec, BufSpecB, BufSpecV, InPlace
 
 from collectives import buffers, context, selection
 from collectives.buffers import Declined, Vector
-from collectives.compression.calls import Compress, Compressed
+from collectives.compression.calls import Compressed, encoded_prices, on_wire
+from collectives.compression.memory import Compress, encoding_of
 from collectives.explanation import Explanation
 from collectives.handles import Handle
 from collectives.profile import Profile
@@ -196,21 +197,29 @@ class Communicator(Handle):
 
     # --- why, and what was done -----------------------------------------------------------------------------------
 
-    def explain(self, collective: str, nbytes: int = 0, *, op: MPI.Op = MPI.SUM, root: int = 0) -> Explanation:
+    def explain(
+        self, collective: str, nbytes: int = 0, *,
+        op: MPI.Op = MPI.SUM, root: int = 0, compress: Compress | None = None,
+    ) -> Explanation:  # fmt: skip
         """What would be selected for ``nbytes`` bytes, with every candidate's predicted seconds; print it.
 
         ``collective`` is a name in the catalogue (``"allreduce"``). ``nbytes`` is the whole vector, for alltoall one
-        rank's buffer. Not collective. Raises KeyError for an unknown collective.
+        rank's buffer; with ``compress`` so many bytes of float32. Not collective. Raises KeyError for an unknown
+        collective, and ValueError for one that is never compressed.
         """
         ordered = not op.Is_commutative()
         held = context.existing(self)
         prices, note = (held.prices, "") if held else self._own_prices()
-        found = selection.candidates(collective, self.size, nbytes, prices, ordered=ordered, root=root)
+        paid = prices if compress is None else encoded_prices(prices, encoding_of(compress), nbytes // 4)
+        found = selection.candidates(collective, self.size, nbytes, paid, ordered=ordered, root=root)
         left_out = selection.excluded(collective, self.size, ordered=ordered, root=root)
         runs = self._runner.uses(collective) if self._runner else Counter[str]()
+        if self._compressed and collective == "allreduce":
+            runs += self._compressed.uses
         passed_on = {reason: count for (name, reason), count in self._passed_on.items() if name == collective}
+        wire = None if compress is None else on_wire(found[0].algorithm, self.rank, self.size, nbytes, compress)
         return Explanation(
-            collective, self.size, nbytes, prices, "interpreted", found, left_out, runs, passed_on, note
+            collective, self.size, nbytes, prices, "interpreted", found, left_out, runs, passed_on, note, wire
         )  # fmt: skip
 
     def _own_prices(self) -> tuple[Prices, str]:

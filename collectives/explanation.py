@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from collectives.catalogue import Algorithm
 from collectives.selection import Candidate, Prices
 
-__all__ = ["Explanation"]
+__all__ = ["Explanation", "OnWire"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnWire:
+    """What travels where vectors are compressed: the whole vector in ``nbytes`` bytes, ``sent`` of this rank in all."""
+
+    encoding: str
+    nbytes: int
+    sent: int
+
+    def __str__(self) -> str:
+        """A line for people."""
+        return f"as {self.encoding} the vector takes {self.nbytes} bytes; this rank sends {self.sent} bytes in all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Explanation:
     runs: Mapping[str, int]
     passed_on: Mapping[str, int]
     note: str = ""
+    wire: OnWire | None = None
 
     @property
     def algorithm(self) -> Algorithm | None:
@@ -43,6 +57,7 @@ class Explanation:
         lines = [f"{self.collective} of {self.nbytes} bytes on {self.size} ranks: {chosen}", self._priced()]
         lines += [f"  {one.algorithm.label:<{width}}  {_time(one.seconds)}" for one in self.candidates]
         lines += [f"  {name:<{width}}  left out: it {reason}" for name, reason in self.excluded.items()]
+        lines += [] if self.wire is None else [str(self.wire)]
         lines += [f"so far {count} x {label}" for label, count in self.runs.items()]
         lines += [
             f"so far {count} x passed on to mpi4py's own method: {reason}" for reason, count in self.passed_on.items()

@@ -11,17 +11,16 @@ from mpi4py import MPI
 from collectives import operations, selection
 from collectives.buffers import Array, Block, Declined
 from collectives.catalogue import Algorithm
-from collectives.compression.memory import Compression
+from collectives.compression.bounds import bytes_sent
+from collectives.compression.memory import Compress, Compression, encoding_of
 from collectives.executors.encoded import Coder, Encoded, Floats, Octets, encode_plan
 from collectives.executors.signature import Signature
+from collectives.explanation import OnWire
 from collectives.runner import LARGEST_CACHE, Choice, Runner
 from collectives.selection import Prices
 from kernels.compress import Encoding
 
-__all__ = ["Compress", "Compressed", "encoded_prices"]
-
-Compress = str | Encoding | Compression
-"""How callers say it: a name, an encoding, or one of either with what it remembers."""
+__all__ = ["Compressed", "encoded_prices", "on_wire"]
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -127,6 +126,15 @@ class Compressed:
 def encoded_prices(prices: Prices, encoding: Encoding, count: int) -> Prices:
     """Prices of a float32 vector of ``count`` elements for which fewer bytes travel; what is reduced stays as it is."""
     return replace(prices, beta=prices.beta * encoding.nbytes(count) / (4 * count)) if count else prices
+
+
+def on_wire(algorithm: Algorithm, rank: int, size: int, nbytes: int, compress: Compress) -> OnWire:
+    """What travels if ``algorithm`` sums float32 vectors of ``nbytes`` bytes. ValueError for another collective."""
+    if algorithm.collective != "allreduce":
+        raise ValueError(f"compress= serves allreduce, not {algorithm.collective}")
+    encoding, count = encoding_of(compress), nbytes // 4
+    sent = bytes_sent(algorithm, rank, size, count, encoding.nbytes)
+    return OnWire(encoding.name, encoding.nbytes(count), sent)
 
 
 def _check(send: Block | None, recv: Block, op: MPI.Op) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from collectives.executors.encoded import Floats
-from kernels import compress
+from kernels import compress as kernels_compress
 from kernels.compress import Encoding
 
-__all__ = ["Compression"]
+__all__ = ["Compress", "Compression", "encoding_of"]
 
 
 class Compression:
@@ -21,7 +21,7 @@ class Compression:
     """
 
     def __init__(self, encoding: str | Encoding, *, feedback: bool = False) -> None:
-        self.encoding = compress.get(encoding) if isinstance(encoding, str) else encoding
+        self.encoding = kernels_compress.get(encoding) if isinstance(encoding, str) else encoding
         self.feedback = feedback
         self.residual: Floats | None = None
         self._counter = 0
@@ -59,3 +59,14 @@ class Compression:
         first = self._counter
         self._counter += counters
         return first
+
+
+Compress = str | Encoding | Compression
+"""How callers say it: a name, an encoding, or one of either with what it remembers."""
+
+
+def encoding_of(compress: Compress) -> Encoding:
+    """The encoding that is meant. KeyError for an unknown name, ValueError for a parameter that it cannot have."""
+    if isinstance(compress, str):
+        return kernels_compress.get(compress)
+    return compress.encoding if isinstance(compress, Compression) else compress
