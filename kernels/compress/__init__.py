@@ -13,6 +13,7 @@ from typing import Any, cast
 from kernels.compress.casts import Cast
 from kernels.compress.encoding import Encoding, Summable
 from kernels.compress.int8 import Int8
+from kernels.compress.sign import Sign
 
 __all__ = ["Encoding", "Summable", "get", "names"]
 
@@ -51,5 +52,5 @@ _READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType({"int": int, "st
 """How a parameter is read, by the annotation of its field."""
 
 _ENCODINGS: Mapping[str, Any] = MappingProxyType(
-    {"bfloat16": partial(Cast, "bfloat16"), "float16": partial(Cast, "float16"), "int8": Int8}
+    {"bfloat16": partial(Cast, "bfloat16"), "float16": partial(Cast, "float16"), "int8": Int8, "sign": Sign}
 )
