@@ -10,6 +10,7 @@ clearly slower than the near ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def same_groups(some: Sequence[object], others: Sequence[object]) -> bool:
 
 
 def _best_cut(seconds: Floats) -> list[int]:
-    """The cut with the greatest silhouette, among those into 2 groups and more, no group of one rank; else all 0."""
+    """The cut with the greatest silhouette, among those into clearly apart groups of 2 ranks and more; else all 0."""
     size = len(seconds)
     tree = hierarchy.linkage(squareform(_distances(seconds), checks=False), "average")
     best, clarity = [0] * size, 0.0
@@ -104,9 +105,20 @@ def _best_cut(seconds: Floats) -> list[int]:
         labels = _in_order(hierarchy.fcluster(tree, count, "maxclust").tolist())
         if max(labels) == 0 or min(labels.count(label) for label in set(labels)) < 2:
             continue
-        if (value := silhouette(seconds, labels)) > clarity:
+        if (value := silhouette(seconds, labels)) > clarity and _apart(seconds, labels):
             best, clarity = labels, value
     return best
+
+
+def _apart(seconds: Floats, labels: Sequence[int]) -> bool:
+    """Whether between any two groups the median pair is clearly slower than within them: noise alone parts a rack."""
+    groups = np.array(labels)
+    for low, high in combinations(range(max(labels) + 1), 2):
+        ones, others = np.flatnonzero(groups == low), np.flatnonzero(groups == high)
+        within = [seconds[np.ix_(part, part)][np.triu_indices(len(part), 1)] for part in (ones, others)]
+        if np.median(seconds[np.ix_(ones, others)]) < _CLEARLY * np.median(np.concatenate(within)):
+            return False
+    return True
 
 
 def _near(labels: Sequence[int]) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ def between(labels: list[int], slower: float, spread: float, seed: int) -> Float
 
 
 @settings(max_examples=20)
+@example([0, 1] * 4, 2.0, 97)  # two pairs within a rack are by chance a little faster than the rest of it
 @given(st.sampled_from([[0, 0, 0, 0, 1, 1, 1, 1], [0, 1] * 4, [0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 0, 0, 0, 1, 1]]),
        st.floats(1.6, 10), st.integers(0, 1000))  # fmt: skip
 def test_racks_are_found_wherever_their_ranks_are(labels: list[int], slower: float, seed: int) -> None:
