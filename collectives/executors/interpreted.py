@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from typing import Protocol
 
@@ -11,13 +11,13 @@ import numpy as np
 from mpi4py import MPI
 
 from collectives.executors.faults import CollectiveError, CollectiveMismatch, CollectiveTimeout
-from collectives.executors.plan import Plan, lower
+from collectives.executors.plan import Plan, Step, lower
 from collectives.executors.signature import RECORD, RollCall, Signature, disagreements
-from collectives.executors.waiting import naps_wanted, polite, sharpen_timers, watchful
+from collectives.executors.waiting import Pause, naps_wanted, polite, sharpen_timers, watchful
 from collectives.executors.wire import Array, Commit, Wire, WireStep
 from collectives.schedule import INCOMING_FIRST, OVERWRITE, extents
 
-__all__ = ["Around", "Combine", "Interpreted"]
+__all__ = ["WIRES", "Around", "Combine", "Described", "Interpreted", "cancel", "explained", "sizes_differ"]
 
 Combine = Callable[[Array, Array, Array], object]
 """``combine(left, right, out)`` computes ``out[:] = left ∘ right``; ``out`` is one of the two."""
@@ -32,6 +32,19 @@ class Around(Protocol):
 
     def after(self, index: int) -> object:
         """When everything has come and is committed."""
+        ...
+
+
+class Described(Protocol):
+    """A step whose messages can be told in words: receives first, then sends."""
+
+    @property
+    def plan(self) -> Step:
+        """The step of the plan."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Message ``index`` in words."""
         ...
 
 
@@ -75,6 +88,16 @@ class Interpreted:
         Raises CollectiveTimeout; CollectiveMismatch when a message has another size than planned; ValueError for
         buffers that do not suit the plan.
         """
+        self.check(plan, combine)
+        wire = self._wire(plan, buffers)
+        try:
+            self._context.run(self._carry_out, wire, plan, combine, around)
+        except BaseException as error:
+            self.spoil(error, (wire, tuple(buffers), self._scratch))
+            raise
+
+    def check(self, plan: Plan, combine: object) -> None:
+        """See that the communicator is fit for use, and that there is an operation if the plan folds."""
         if self._spoilt:
             raise CollectiveError(
                 f"this communicator is spent, because an earlier call on it failed ({self._spoilt}); "
@@ -82,13 +105,15 @@ class Interpreted:
             )
         if combine is None and plan.folds:
             raise ValueError(f"{plan.algorithm} on rank {plan.rank} reduces, so it needs an operation to combine with")
-        wire = self._wire(plan, buffers)
-        try:
-            self._context.run(self._carry_out, wire, plan, combine, around)
-        except BaseException as error:
-            # MPI may yet read or write here, so all of it must outlive the failure.
-            self._spoilt, self._abandoned = str(error) or repr(error), (wire, tuple(buffers), self._scratch)
-            raise
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether a call failed half-way, so that messages may still be under way."""
+        return bool(self._spoilt)
+
+    def spoil(self, error: BaseException, kept: tuple[object, ...]) -> None:
+        """A call failed half-way: refuse all others. MPI may yet read or write in what is ``kept``, so it lives on."""
+        self._spoilt, self._abandoned = str(error) or repr(error), kept
 
     def verify(self, signature: Signature) -> None:
         """Compare the call that this rank is about to make with that of every other, without pickle.
@@ -142,22 +167,26 @@ class Interpreted:
         return wire
 
     def _carry_out(self, wire: Wire, plan: Plan, combine: Combine | None, around: Around | None) -> None:
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        deadline = self.deadline()
         for index, step in enumerate(wire.steps):
             if around is not None:
                 around.before(index)
             for staged, mine in step.packs:
                 np.copyto(staged, mine)
-            for request in step.starts:
-                request.Start()
-            self._complete(deadline, step, plan)
+            self.exchange(step, plan, deadline)
             for commit in step.commits:
                 _commit(commit, combine)
             if around is not None:
                 around.after(index)
 
-    def _complete(self, deadline: float | None, step: WireStep, plan: Plan) -> None:
-        """Wait until everything of the step has come and gone, and see that it had the size planned."""
+    def deadline(self) -> float | None:
+        """When a call that begins now has waited too long, by ``time.monotonic``."""
+        return None if self.timeout is None else time.monotonic() + self.timeout
+
+    def exchange(self, step: WireStep, plan: Plan, deadline: float | None) -> None:
+        """Start the step's messages, wait until all have come and gone, and see that they had the size planned."""
+        for request in step.starts:
+            request.Start()
         try:
             if deadline is None and not self._naps:
                 for request, status in step.waits:
@@ -165,22 +194,31 @@ class Interpreted:
             else:
                 self._wait_until(deadline, step, plan)
         except MPI.Exception as error:
-            raise _explained(error, step, plan) from error
+            raise explained(error, step, plan) from error
         for arrival in step.arrivals:
             if arrival.status.Get_count(arrival.datatype) != arrival.count:
-                raise CollectiveMismatch(_sizes_differ(step, plan))
+                raise CollectiveMismatch(sizes_differ(step, plan))
+
+    @property
+    def pause(self) -> Pause:
+        """What to do between two looks at messages that have not come."""
+        return polite if self._naps else watchful
+
+    def late(self, step: Described, plan: Plan, pending: Iterable[int]) -> CollectiveTimeout:
+        """The error for messages that have kept this rank waiting too long."""
+        messages = tuple(map(step.describe, pending))
+        return CollectiveTimeout(
+            plan.rank, step.plan.index, plan.rounds, plan.algorithm, self.timeout or 0, messages
+        )  # fmt: skip
 
     def _wait_until(self, deadline: float | None, step: WireStep, plan: Plan) -> None:
-        pause, began = polite if self._naps else watchful, time.monotonic()
+        pause, began = self.pause, time.monotonic()
         pending = list(range(len(step.waits)))
         while pending := [index for index in pending if not _done(*step.waits[index])]:
             now = time.monotonic()
             if deadline is not None and now > deadline:
-                late = tuple(step.describe(index) for index in pending)
-                _cancel([step.requests[index] for index in pending if index < len(step.arrivals)])
-                raise CollectiveTimeout(
-                    plan.rank, step.plan.index, plan.rounds, plan.algorithm, self.timeout or 0, late
-                )
+                cancel([step.requests[index] for index in pending if index < len(step.arrivals)])
+                raise self.late(step, plan, pending)
             pause(now - began)
 
 
@@ -197,22 +235,24 @@ def _done(request: MPI.Prequest, status: MPI.Status) -> bool:
     return request.Test(status)
 
 
-def _cancel(receives: list[MPI.Prequest]) -> None:
+def cancel(receives: list[MPI.Prequest]) -> None:
     """Take back what nobody has sent to; a send can't be taken back (MPI 4 deprecates it)."""
     for request in receives:
         request.Cancel()
         request.Test()
 
 
-def _explained(error: MPI.Exception, step: WireStep, plan: Plan) -> Exception:
+def explained(error: MPI.Exception, step: Described, plan: Plan) -> Exception:
+    """MPI's error with rank, round and algorithm; a message too long is a CollectiveMismatch."""
     if error.Get_error_class() == MPI.ERR_TRUNCATE:
-        return CollectiveMismatch(_sizes_differ(step, plan))
+        return CollectiveMismatch(sizes_differ(step, plan))
     error.add_note(f"on rank {plan.rank} in round {step.plan.index} of {plan.algorithm}")
     return error
 
 
-def _sizes_differ(step: WireStep, plan: Plan) -> str:
-    expected = "; ".join(step.describe(index) for index in range(len(step.arrivals)))
+def sizes_differ(step: Described, plan: Plan) -> str:
+    """What to say when a message of this step had another size than planned."""
+    expected = "; ".join(step.describe(index) for index in range(len(step.plan.receives)))
     return (
         f"rank {plan.rank} in round {step.plan.index} of {plan.algorithm} got a message of another size than expected "
         f"({expected}): do all ranks call the same collective with the same count, dtype and algorithm? "

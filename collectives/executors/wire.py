@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from collectives.executors.plan import Plan, Receive, Span, Step, Transmit
 from collectives.schedule import Fold
+from kernels.device_array import DeviceArray
 
-__all__ = ["Array", "Arrival", "Commit", "Wire", "WireStep"]
+__all__ = ["Array", "Arrival", "Commit", "Wire", "WireStep", "described", "tag"]
 
 Array = NDArray[Any]
 
@@ -50,11 +51,11 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """``mine`` becomes ``incoming``, ``incoming ∘ mine`` or ``mine ∘ incoming``."""
+    """``mine`` becomes ``incoming``, ``incoming ∘ mine`` or ``mine ∘ incoming``: both NumPy's, or both on a device."""
 
     fold: Fold
-    mine: Array
-    incoming: Array
+    mine: Any
+    incoming: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,37 @@ class WireStep:
     waits: tuple[tuple[MPI.Prequest, MPI.Status], ...]
     arrivals: tuple[Arrival, ...]
     commits: tuple[Commit, ...]
-    packs: tuple[tuple[Array, Array], ...]
+    packs: tuple[tuple[Any, Any], ...]
 
     def describe(self, index: int) -> str:
         """The message of request ``index``, in words."""
-        receives = self.plan.receives
-        message = receives[index] if index < len(receives) else self.plan.sends[index - len(receives)]
-        way = "from" if index < len(receives) else "to"
-        return f"{message.length * self.itemsize} bytes (chunks {message.chunks}) {way} rank {message.peer}"
+        return described(self.plan, index, self.itemsize)
+
+
+def tag(nbytes: int, largest: int) -> int:
+    """The tag of a message of so many bytes, at most ``largest``: see above."""
+    return 0 if nbytes <= HARMLESS else nbytes % largest + 1
+
+
+def described(step: Step, index: int, itemsize: int) -> str:
+    """Message ``index`` of a step in words; receives are numbered first, then sends."""
+    receives = step.receives
+    message = receives[index] if index < len(receives) else step.sends[index - len(receives)]
+    way = "from" if index < len(receives) else "to"
+    return f"{message.length * itemsize} bytes (chunks {message.chunks}) {way} rank {message.peer}"
 
 
 class Wire:
     """``plan`` over ``buffers`` and ``scratch`` on ``comm``. It holds addresses, and keeps no buffer alive.
 
+    The memory is all in the host (NumPy arrays) or all on a device (DeviceArrays, for an MPI that takes their
+    addresses); ``commits`` and ``packs`` are views of the same kind.
     Cost: one persistent request a message and one derived datatype a scattered message, freed by ``free()``.
     """
 
-    def __init__(self, comm: MPI.Intracomm, plan: Plan, buffers: Sequence[Array], scratch: Array) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, plan: Plan, buffers: Sequence[Array | DeviceArray], scratch: Array | DeviceArray
+    ) -> None:
         self._memory = [_Memory(buffer) for buffer in (*buffers, scratch)]
         self._datatypes: list[MPI.Datatype] = []
         self._comm = comm
@@ -127,8 +142,7 @@ class Wire:
         return WireStep(step, self._itemsize, tuple(requests), starts, waits, tuple(arrivals), commits, packs)
 
     def _tag(self, length: int) -> int:
-        nbytes = length * self._itemsize
-        return 0 if nbytes <= HARMLESS else nbytes % self._largest_tag + 1
+        return tag(length * self._itemsize, self._largest_tag)
 
     def _staged(self, message: Receive | Transmit) -> Span:
         start = message.stage or 0
@@ -137,13 +151,13 @@ class Wire:
     def _sent(self, send: Transmit) -> tuple[Span, ...]:
         return send.spans if send.stage is None else (self._staged(send),)
 
-    def _packs(self, send: Transmit) -> Iterator[tuple[Array, Array]]:
+    def _packs(self, send: Transmit) -> Iterator[tuple[Any, Any]]:
         return ((staged, mine) for mine, staged in self._views(send))
 
     def _commits(self, receive: Receive) -> Iterator[Commit]:
         return (Commit(receive.fold, mine, staged) for mine, staged in self._views(receive))
 
-    def _views(self, message: Receive | Transmit) -> Iterator[tuple[Array, Array]]:
+    def _views(self, message: Receive | Transmit) -> Iterator[tuple[Any, Any]]:
         """Each span of a staged message, and its place in scratch."""
         if message.stage is None:
             return
@@ -169,16 +183,20 @@ class Wire:
 class _Memory:
     """Where an array lies, without holding it: a cached wire must not keep a user's gradient alive."""
 
-    __slots__ = ("address", "dtype")
+    __slots__ = ("_on", "address", "dtype")
 
-    def __init__(self, array: Array) -> None:
-        self.address = MPI.Get_address(array) if array.size else 0
+    def __init__(self, array: Array | DeviceArray) -> None:
+        self._on = (array.device, array.stream) if isinstance(array, DeviceArray) else None
+        self.address = _address(array) if array.size else 0
         self.dtype = array.dtype
 
-    def view(self, lo: int, hi: int) -> Array:
-        """Elements ``lo .. hi - 1`` as an array."""
-        itemsize = self.dtype.itemsize
-        memory = MPI.memory.fromaddress(self.address + lo * itemsize, (hi - lo) * itemsize)
+    def view(self, lo: int, hi: int) -> Any:
+        """Elements ``lo .. hi - 1`` as an array of the kind that was given."""
+        address, count = self.address + lo * self.dtype.itemsize, hi - lo
+        if self._on is not None:
+            device, stream = self._on
+            return DeviceArray(address, count, self.dtype, device, None, stream=stream)
+        memory = MPI.memory.fromaddress(address, count * self.dtype.itemsize)
         return np.frombuffer(memory, self.dtype)  # pyright: ignore - mpi4py's stubs: no buffer before Python 3.12
 
     def blocks(self, lo: int, hi: int) -> Iterator[tuple[int, int]]:
@@ -187,3 +205,7 @@ class _Memory:
         end = self.address + hi * itemsize
         for address in range(self.address + lo * itemsize, end, LARGEST_BLOCK):
             yield address, min(LARGEST_BLOCK, end - address)
+
+
+def _address(array: Array | DeviceArray) -> int:
+    return array.address if isinstance(array, DeviceArray) else MPI.Get_address(array)
