@@ -1,48 +1,125 @@
-"""The reduction operations that MPI predefines, elementwise on arrays.
+"""Reductions, elementwise on arrays: the operations that MPI predefines, averages, and scale-and-add.
 
-Native dtypes go straight to a NumPy ufunc that writes into ``out``: no temporary arrays, vector instructions, and the
-dtype's own rules (integers wrap around). float16 rounds after every operation, and so does ``ml_dtypes.bfloat16``.
+``reduction(left, right, out)`` folds two arrays and ``reduction.fold(inputs, out)`` any number, each input read once;
+``average`` and ``scale_add`` multiply by a factor on the way. NumPy arrays are reduced here, in compiled code
+(``kernels.cpu``) or by NumPy's ufunc where that is as good; arrays on a device there (``kernels.cuda``), queued on
+their stream.
 
-NaN: ``min`` and ``max`` (and ``minloc``, ``maxloc``) return NaN where either side is NaN, as ``numpy.minimum`` does;
-MPI leaves that open. Whether NumPy warns of overflow or NaN is the caller's choice (``numpy.errstate``).
+Integers wrap around. float16 and bfloat16 are computed in float32, over all inputs in the order given, and rounded to
+nearest even once. A factor is rounded to the type that is computed in, and nothing is fused: product, then sum.
+NaN: ``min`` and ``max`` (and ``minloc``, ``maxloc``) give NaN where any input is NaN, as ``numpy.minimum`` does; MPI
+leaves that open, and we leave open which NaN, and which of two zeros. Compiled code gives no floating-point warnings;
+those of NumPy's ufuncs are the caller's choice (``numpy.errstate``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Reduction", "get", "names"]
+from kernels.cpu.arrays import KINDS, check
 
-Array = NDArray[Any]
+__all__ = ["Reduction", "average", "get", "names", "scale_add"]
+
+Numbers = NDArray[Any]
+
+Array = Any
+"""A NumPy array, a DeviceArray, or what shows memory on a device by ``__cuda_array_interface__``."""
+
+
+_FAR = 32 << 20
+"""Bytes from which on compiled code, which then writes past the caches, is worth half a second to load it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """``reduction(left, right, out)`` computes ``out[:] = left ∘ right`` elementwise.
 
-    The arrays are 1-D, contiguous, of one dtype and one length; ``out`` may be ``left`` or ``right``. All predefined
-    operations are associative (floating point: up to rounding) and commutative. Cost: one pass over memory.
+    The arrays are 1-D, contiguous, of one dtype and one length, all in one place; ``out`` may be an input, but must
+    not overlap one in part. ``kinds`` are NumPy's letters of the dtypes that MPI defines the operation for, "p" for
+    a pair; ``ready`` are the characters of those that NumPy's ufunc folds as fast as compiled code.
+    All are associative (floating point: up to rounding) and commutative.
+    Cost: one pass over memory, 2 reads and 1 write an element; no array is made.
     """
 
     name: str
     function: Callable[..., object]
     kinds: str
+    ready: str
     commutative: bool = True
 
     def __call__(self, left: Array, right: Array, out: Array) -> None:
         """Compute ``out[:] = left ∘ right``."""
-        self.function(left, right, out=out)  # by keyword: NumPy is retiring the third position
+        # A process that only adds float32 should not wait half a second for the compiler to be loaded.
+        if type(out) is np.ndarray and out.dtype.char in self.ready and out.nbytes < _FAR:
+            self.function(left, right, out=out)  # by keyword: NumPy is retiring the third position
+        else:
+            self.fold((left, right), out)
+
+    def fold(self, inputs: Sequence[Array], out: Array) -> None:
+        """Compute ``out[:] = inputs[0] ∘ inputs[1] ∘ ...``, from the left; of one input, a copy.
+
+        Cost for k inputs: k reads and 1 write an element. Compiled once for each dtype and k, and kept on disk.
+        TypeError or ValueError for arrays that do not go together.
+        """
+        given, result = _in_one_place(inputs, out)
+        if not self.supports(result.dtype):
+            raise TypeError(f"{self.name} is not defined for {result.dtype}")
+        if result.dtype in KINDS:
+            _run(self.name, given, result)
+        elif isinstance(result, np.ndarray):
+            self._fold_in_turn(given, cast("Numbers", result))
+        else:
+            raise TypeError(f"there is no kernel for {result.dtype} on a device: copy to the host")
+
+    def on(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], None]:
+        """The same as ``reduction(left, right, out)`` for NumPy arrays of one dtype: for a caller with many calls.
+
+        Compiled code if there is some for the dtype, loaded now; its calls take half of the time of a ufunc's.
+        """
+        if not self.supports(dtype):
+            raise TypeError(f"{self.name} is not defined for {dtype}")
+        if dtype not in KINDS:
+            return self
+        from kernels.cpu import calls
+
+        return calls.pair(self.name, dtype)
 
     def supports(self, dtype: np.dtype[Any]) -> bool:
         """Whether MPI defines the operation for such a dtype (float16 and bfloat16 count as floating point)."""
         return _kind(dtype) in self.kinds
+
+    def _fold_in_turn(self, inputs: Sequence[Numbers], out: Numbers) -> None:
+        """For what NumPy alone knows, such as pairs: one after the other, then a copy, for ``out`` may be an input."""
+        check(inputs, out)
+        total = inputs[0].copy()
+        for array in inputs[1:]:
+            self.function(total, array, out=total)
+        np.copyto(out, total)
+
+
+def average(inputs: Sequence[Array], out: Array) -> None:
+    """``out[:] = (inputs[0] + inputs[1] + ...) * (1 / k)`` of k inputs, floating point or complex, in one pass.
+
+    Within 1.5 units in the last place of the quotient that the same sum has: a reciprocal, unlike a division, costs
+    no time beside the memory. The rest is as for ``Reduction.fold``. Cost: k reads and 1 write an element.
+    """
+    _scaled("average", inputs, out, 1 / len(inputs))
+
+
+def scale_add(left: Array, right: Array, scale: float, out: Array) -> None:
+    """``out[:] = left + scale * right`` for numbers; an integer dtype takes an integer ``scale`` within its range.
+
+    ``out`` may be an input. Cost: 2 reads and 1 write an element.
+    """
+    _scaled("scale_add", (left, right), out, scale)
 
 
 def get(name: str) -> Reduction:
@@ -57,6 +134,45 @@ def names() -> list[str]:
     return list(REDUCTIONS)
 
 
+def _scaled(name: str, inputs: Sequence[Array], out: Array, scale: float) -> None:
+    given, result = _in_one_place(inputs, out)
+    kind = _kind(result.dtype)
+    if result.dtype not in KINDS or kind not in ("fc" if name == "average" else "iufc"):
+        raise TypeError(f"{name} is not defined for {result.dtype}: convert to floating point of at most 64 bits")
+    _run(name, given, result, _within(scale, result.dtype) if kind in "iu" else scale)
+
+
+def _in_one_place(inputs: Sequence[Array], out: Array) -> tuple[Sequence[Array], Array]:
+    """NumPy arrays as they are, arrays on a device as DeviceArrays."""
+    if not inputs:
+        raise ValueError("there is nothing to reduce: pass at least one input")
+    if not isinstance(out, np.ndarray):
+        from kernels.cuda.arrays import together
+
+        return together(inputs, out)
+    for array in inputs:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"a {type(array).__name__} among NumPy arrays: keep inputs and out in one place")
+    return inputs, cast("Array", out)
+
+
+def _run(name: str, inputs: Sequence[Array], out: Array, *scale: float) -> None:
+    if isinstance(out, np.ndarray):
+        from kernels.cpu import calls
+
+        (calls.scaled if scale else calls.fold)(name, inputs, cast("Array", out), *scale)
+    else:
+        from kernels.cuda import reduce
+
+        reduce.fold(name, inputs, out, *scale)
+
+
+def _within(scale: Any, dtype: np.dtype[Any]) -> int:
+    """An integer factor as the int64 of the same low bits; OverflowError beyond the dtype's range."""
+    return int(dtype.type(operator.index(scale)).astype(np.int64))
+
+
+@cache
 def _kind(dtype: np.dtype[Any]) -> str:
     """NumPy's letter for the kind of a dtype; "f" for bfloat16 too, "p" for a pair of number and integer index."""
     if dtype.names is not None:
@@ -65,7 +181,7 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return "f" if dtype.name == "bfloat16" else dtype.kind
 
 
-def _locate(left: Array, right: Array, *, out: Array, precedes: np.ufunc) -> None:
+def _locate(left: Numbers, right: Numbers, *, out: Numbers, precedes: np.ufunc) -> None:
     """The pair whose value comes first; of equal values (and of NaNs, which come before all) the lower index."""
     # only NaN differs from itself
     value, index = left.dtype.names or ("", "")
@@ -76,22 +192,24 @@ def _locate(left: Array, right: Array, *, out: Array, precedes: np.ufunc) -> Non
     np.copyto(out, np.where(right_wins, right, left))
 
 
+_INTEGERS, _FLOATS, _COMPLEX = "bBhHiIlLqQ", "fdg", "FDG"
+
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
     {
         reduction.name: reduction
         for reduction in (
-            Reduction("max", np.maximum, "iuf"),
-            Reduction("min", np.minimum, "iuf"),
-            Reduction("sum", np.add, "iufc"),
-            Reduction("prod", np.multiply, "iufc"),
-            Reduction("land", np.logical_and, "iub"),
-            Reduction("band", np.bitwise_and, "iu"),
-            Reduction("lor", np.logical_or, "iub"),
-            Reduction("bor", np.bitwise_or, "iu"),
-            Reduction("lxor", np.logical_xor, "iub"),
-            Reduction("bxor", np.bitwise_xor, "iu"),
-            Reduction("minloc", partial(_locate, precedes=np.less), "p"),
-            Reduction("maxloc", partial(_locate, precedes=np.greater), "p"),
+            Reduction("max", np.maximum, "iuf", _INTEGERS + _FLOATS),
+            Reduction("min", np.minimum, "iuf", _INTEGERS + _FLOATS),
+            Reduction("sum", np.add, "iufc", _INTEGERS + _FLOATS + _COMPLEX),
+            Reduction("prod", np.multiply, "iufc", _INTEGERS + _FLOATS + _COMPLEX),
+            Reduction("land", np.logical_and, "iub", _INTEGERS + "?"),
+            Reduction("band", np.bitwise_and, "iu", _INTEGERS),
+            Reduction("lor", np.logical_or, "iub", _INTEGERS + "?"),
+            Reduction("bor", np.bitwise_or, "iu", _INTEGERS),
+            Reduction("lxor", np.logical_xor, "iub", _INTEGERS + "?"),
+            Reduction("bxor", np.bitwise_xor, "iu", _INTEGERS),
+            Reduction("minloc", partial(_locate, precedes=np.less), "p", "V"),
+            Reduction("maxloc", partial(_locate, precedes=np.greater), "p", "V"),
         )
     }
 )
