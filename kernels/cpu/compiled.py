@@ -23,9 +23,10 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """``function`` in machine code on one thread: it makes no arrays, and lets go of the interpreter's lock.
 
     Compiled when it is first called, and kept on disk for the next process. Floating point is computed as it is
-    written: nothing is reassociated or fused.
+    written: nothing is reassociated or fused, and division by zero gives infinity or NaN.
     """
-    return cast("Callable[P, T]", cast("Any", njit)(cache=True, nogil=True, _nrt=False)(function))
+    make = cast("Any", njit)(cache=True, nogil=True, error_model="numpy", _nrt=False)
+    return cast("Callable[P, T]", make(function))
 
 
 def compiled_for(signature: object, function: Callable[P, T]) -> Callable[P, T]:
@@ -33,13 +34,13 @@ def compiled_for(signature: object, function: Callable[P, T]) -> Callable[P, T]:
     return cast("Callable[P, T]", cast("Any", njit)([signature], cache=True, nogil=True, _nrt=False)(function))
 
 
-def forget_older_than_the_sources(package: Path) -> None:
-    """Remove compiled code that is older than the newest Python file of its folder."""
-    changed = max(source.stat().st_mtime for source in package.glob("*.py"))
+def forget_older_than_the_sources(package: Path, *others: Path) -> None:
+    """Remove a package's compiled code that is older than the newest Python file in its folder or in one of others."""
+    changed = max(source.stat().st_mtime for folder in (package, *others) for source in folder.glob("*.py"))
     for index in (package / "__pycache__").glob("*.nbi"):
         with contextlib.suppress(OSError):  # not ours to remove, or another process was quicker
             if index.stat().st_mtime < changed:
                 index.unlink()
 
 
-forget_older_than_the_sources(Path(__file__).parent)
+forget_older_than_the_sources(Path(__file__).parent, Path(__file__).parents[1] / "formulas")
