@@ -13,7 +13,10 @@ from typing import Any, cast
 from kernels.compress.casts import Cast
 from kernels.compress.encoding import Encoding, Summable
 from kernels.compress.int8 import Int8
+from kernels.compress.powersgd import Powersgd
+from kernels.compress.randomk import RandomK
 from kernels.compress.sign import Sign
+from kernels.compress.topk import TopK
 
 __all__ = ["Encoding", "Summable", "get", "names"]
 
@@ -48,9 +51,25 @@ def _pairs(name: str, rest: str, known: Mapping[str, str]) -> list[tuple[str, st
     return [(key, value) for key, _, value in items]
 
 
-_READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType({"int": int, "str": str, "Fraction": Fraction})
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"expected true or false, got {text!r}")
+    return text.lower() == "true"
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {"bool": _truth, "int": int, "str": str, "Fraction": Fraction}
+)
 """How a parameter is read, by the annotation of its field."""
 
 _ENCODINGS: Mapping[str, Any] = MappingProxyType(
-    {"bfloat16": partial(Cast, "bfloat16"), "float16": partial(Cast, "float16"), "int8": Int8, "sign": Sign}
+    {
+        "bfloat16": partial(Cast, "bfloat16"),
+        "float16": partial(Cast, "float16"),
+        "int8": Int8,
+        "powersgd": Powersgd,
+        "randomk": RandomK,
+        "sign": Sign,
+        "topk": TopK,
+    }
 )

@@ -45,8 +45,8 @@ class Encoding(Protocol):
     def encode_feedback(self, values: Buffer, wire: Buffer, residual: Buffer, *, counter: int = 0) -> None:
         """Encode x = ``values + residual``; leave in ``values`` what is decoded and in ``residual`` x less that.
 
-        So nothing is lost but put off: decoded + residual = x up to one rounding. Where the difference is not finite
-        (x overflowed or was NaN, and so is what is decoded) the residual is 0: one bad step does not spoil the next.
+        So nothing is lost but put off: decoded + residual = x up to one rounding. Where what is decoded is not finite
+        (x was not, or overflowed) the residual is 0: one bad step does not spoil the next.
         Source: Seide et al. 2014 (Interspeech, section 3); Karimireddy et al. 2019 (ICML), algorithm 2.
         """
         ...

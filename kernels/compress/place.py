@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ from kernels.compress.encoding import Buffer
 if TYPE_CHECKING:
     from kernels.device_array import DeviceArray
 
-__all__ = ["fitting", "form", "largest"]
+__all__ = ["checked_share", "fitting", "form", "largest", "on_host"]
 
 FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 
@@ -45,13 +46,25 @@ def form(name: str, flat: Flat) -> Any:
 
 def largest(values: Buffer) -> float:
     """The largest magnitude; 0 of nothing, NaN where there is one. One pass over memory."""
+    host = on_host(values)
+    return float(max(host.max(), -host.min())) if host.size else 0.0
+
+
+def on_host(values: Buffer) -> NDArray[np.float32]:
+    """The values flat; from a device a copy, once its stream has come so far."""
     if isinstance(values, np.ndarray):
-        return float(max(values.max(), -values.min())) if values.size else 0.0
-    host = np.empty(len(values), FLOAT)
-    device = _flat_there(values, FLOAT, "values")
-    device.device.copy_out(host, device, device.stream)
-    device.device.synchronize(device.stream)
-    return largest(host)
+        return _flat_here(values, FLOAT, "values")
+    there = _flat_there(values, FLOAT, "values")
+    host = np.empty(len(there), FLOAT)
+    there.device.copy_out(host, there, there.stream)
+    there.device.synchronize(there.stream)
+    return host
+
+
+def checked_share(name: str, share: Fraction) -> None:
+    """Raise ValueError unless ``share`` is a part of the whole."""
+    if not 0 < share <= 1:
+        raise ValueError(f"{name}: share={share} must be above 0 and at most 1")
 
 
 def _flat_here(array: Buffer, dtype: np.dtype[Any], what: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Sixteen float32 and the sixteen bits of their signs: one instruction each way where the processor has masks."""
+"""Sixteen float32 and a bit for each of them: one instruction either way where the processor has masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types as numba_types
 from numba.core.extending import intrinsic as numba_intrinsic
 
-__all__ = ["LANES", "add_signed", "put_signed", "signs"]
+__all__ = ["LANES", "add_signed", "at_least", "put_signed", "signs"]
 
 types = cast("Any", numba_types)
 intrinsic = cast("Callable[[Callable[..., Any]], Any]", numba_intrinsic)
@@ -31,6 +31,22 @@ def signs(typing: Any, values: Any, at: Any) -> Any:
         return builder.bitcast(negative, ir.IntType(16))
 
     return types.uint16(values, types.int64), generate
+
+
+@intrinsic
+def at_least(typing: Any, values: Any, at: Any, least: Any) -> Any:
+    """Bit i says whether the pattern of ``values[at + i]`` without its sign is ``least`` (uint32) or more; uint16."""
+    if not isinstance(values, types.Array) or (values.dtype, least) != (types.float32, types.uint32):
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given = builder.load(_place(context, builder, values, arguments, _INTS), align=4)
+        magnitudes = builder.and_(given, ir.Constant(_INTS, [_TOP - 1] * LANES))
+        return builder.bitcast(
+            builder.icmp_unsigned(">=", magnitudes, _spread(builder, arguments[2])), ir.IntType(16)
+        )  # fmt: skip
+
+    return types.uint16(values, types.int64, least), generate
 
 
 @intrinsic
@@ -56,15 +72,19 @@ def _signed(values: Any, bits: Any, scale: Any, join: Callable[[Any, Any, Any], 
         flip = builder.select(
             builder.bitcast(arguments[2], _MASK), ir.Constant(_INTS, [_TOP] * LANES), ir.Constant(_INTS, [0] * LANES)
         )  # fmt: skip
-        word = builder.bitcast(arguments[3], ir.IntType(32))
-        anything, first = ir.Constant(_INTS, cast("Any", ir).Undefined), ir.Constant(ir.IntType(32), 0)
-        single = builder.insert_element(anything, word, first)
-        every = builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
+        every = _spread(builder, builder.bitcast(arguments[3], ir.IntType(32)))
         new = builder.bitcast(builder.xor(every, flip), _FLOATS)
         builder.store(join(builder, builder.load(place, align=4), new), place, align=4)
         return context.get_dummy_value()
 
     return types.void(values, types.int64, bits, scale), generate
+
+
+def _spread(builder: Any, word: Any) -> Any:
+    """A vector of the same word in all lanes."""
+    anything, first = ir.Constant(_INTS, cast("Any", ir).Undefined), ir.Constant(ir.IntType(32), 0)
+    single = builder.insert_element(anything, word, first)
+    return builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
 
 
 def _place(context: Any, builder: Any, array: Any, arguments: Any, kind: Any) -> Any:

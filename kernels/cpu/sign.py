@@ -66,7 +66,10 @@ def majority(wires: Wire, out: Wire, voters: int, count: int) -> None:
     bits, scale = _parts(out)
     counters = np.empty((voters.bit_length() + 1, _STEP), np.uint8)
     _vote(rows, bits, counters, np.empty(_STEP, np.uint8))
-    _keep(scale, sum(float(_kept(_parts(row)[1])) for row in rows) / voters)
+    total = 0.0
+    for row in rows:
+        total += float(_kept(_parts(row)[1]))
+    _keep(scale, total / voters)
 
 
 def _parts(wire: Wire) -> tuple[Wire, Wire]:
