@@ -21,13 +21,9 @@ from kernels.device_array import LEGACY, PER_THREAD, DeviceArray
 from tests.ptx import machine
 from tests.ptx.compiled import program
 from tests.ptx.faults import Fault
-from tests.ptx.memory import Region
+from tests.ptx.memory import Region, aligned
 
 __all__ = ["Emulated"]
-
-ALIGNMENT = 256
-UNWRITTEN = 0xFF
-"""What memory holds before it is written: NaN to every float."""
 
 
 @dataclass(eq=False, slots=True)
@@ -76,7 +72,7 @@ class Emulated:
         )
 
     def allocate(self, nbytes: int, stream: int = LEGACY) -> DeviceArray:
-        octets = _aligned(nbytes)
+        octets = aligned(nbytes)
         region = Region(octets, f"{nbytes} bytes on the device")
         if self._watched:
             region.written = np.zeros(octets.size, bool)
@@ -84,7 +80,7 @@ class Emulated:
         return DeviceArray(region.address, nbytes, np.dtype(np.uint8), self, region, stream=stream)
 
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
-        return _aligned(nbytes)[:nbytes]
+        return aligned(nbytes)
 
     def copy_in(self, target: DeviceArray, source: NDArray[Any], stream: int) -> None:
         self._queue("copy in", stream, lambda: self._write(target, _octets(source)))
@@ -182,13 +178,6 @@ class Emulated:
             missing = int(np.argmin(region.written[part]))
             raise Fault(f"a copy reads byte {missing} of {source!r}, where nothing was ever written")
         return region.octets[part].copy()
-
-
-def _aligned(nbytes: int) -> NDArray[np.uint8]:
-    """Host memory of its own at a multiple of 256, with at least as much on both sides that is in no region."""
-    whole = np.full(nbytes + 3 * ALIGNMENT, UNWRITTEN, np.uint8)
-    start = ALIGNMENT + -whole.ctypes.data % ALIGNMENT
-    return whole[start : start + max(nbytes, 0)]
 
 
 def _octets(values: NDArray[Any]) -> NDArray[np.uint8]:

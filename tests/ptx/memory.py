@@ -17,12 +17,16 @@ from tests.ptx.faults import Fault
 from tests.ptx.syntax import Variable
 from tests.ptx.threads import Array, Threads
 
-__all__ = ["LOCAL", "SHARED", "Global", "Private", "Region"]
+__all__ = ["LOCAL", "SHARED", "Global", "Private", "Region", "aligned"]
 
 SHARED, LOCAL = 1 << 56, 1 << 57
 """Where the windows of shared and local memory begin among generic addresses."""
 
 RED_ZONE = 64
+ALIGNMENT = 256
+UNWRITTEN = 0xFF
+"""What memory holds before it is written: NaN to every float."""
+
 Octets = NDArray[np.uint8]
 
 
@@ -44,6 +48,13 @@ class Region:
     def end(self) -> int:
         """The address after its last byte."""
         return self.address + self.octets.size
+
+
+def aligned(nbytes: int) -> Octets:
+    """Host memory at a multiple of 256, with at least as many bytes on both sides that are in no region."""
+    whole = np.full(nbytes + 3 * ALIGNMENT, UNWRITTEN, np.uint8)
+    start = ALIGNMENT + -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + nbytes]
 
 
 class Global:

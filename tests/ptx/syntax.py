@@ -212,11 +212,11 @@ class _Body:
         return next((scope[name] for scope in reversed(self._scopes) if name in scope), name)
 
     def _address(self, text: str) -> Address:
-        base, sign, offset = re.match(r"\s*([^+\-\s]+|-?\d+)\s*([+-]?)\s*(.*)$", text).groups()  # type: ignore[union-attr]
+        base, _, offset = text.partition("+")
         place = self._operand(base)
         if not isinstance(place, Register | Symbol | Immediate):
             raise Unknown(f"the address [{text}]")
-        return Address(place, int(sign + offset, 0) if offset else 0)
+        return Address(place, int(offset, 0) if offset else 0)
 
 
 def _statements(text: str, position: int) -> Iterator[tuple[str, int]]:
