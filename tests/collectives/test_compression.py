@@ -1,0 +1,242 @@
+"""Allreduce with an encoding on the wire, every algorithm, without MPI: bits, bounds, bytes, and what is put off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectives import catalogue
+from collectives.compression import bounds, virtual
+from collectives.compression.codings import Loss, codings
+from collectives.compression.memory import Compression
+from collectives.executors import virtual as plain
+from collectives.executors.encoded import encode_plan
+from kernels import compress
+
+SIZES = range(1, 10)
+NAMES = catalogue.names("allreduce")
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def variants(name: str, size: int) -> list[catalogue.Algorithm]:
+    """The entry with its defaults, and with parameters that change who encodes what."""
+    values = {"segments": (1, 3), "servers": (1, 2), "local": (2, 3)}
+    entry = catalogue.get(name)
+    changed = [catalogue.get(name, **{key: value}) for key in entry.parameters for value in values[key]]
+    return [algorithm for algorithm in (entry, *changed) if algorithm.supports(size)]
+
+
+def inputs(size: int, count: int, seed: int = 0, top: float = 1.0) -> list[Floats]:
+    source = np.random.default_rng([seed, size, count])
+    return [source.uniform(-top, top, count).astype(np.float32) for _ in range(size)]
+
+
+def exact(arrays: list[Floats]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.sum(arrays, axis=0, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class AsTheyAre:
+    """The values' own bytes: loses nothing. It writes down what it is asked to encode."""
+
+    encoded: list[tuple[int, int]] = field(default_factory=list)
+    name: str = "as they are"
+
+    def nbytes(self, count: int) -> int:
+        return 4 * count
+
+    def encode(self, values: Floats, wire: Any, *, counter: int = 0) -> None:
+        self.encoded.append((counter, len(values)))
+        wire[:] = values.view(np.uint8)
+
+    def decode(self, wire: Any, values: Floats) -> None:
+        values.view(np.uint8)[:] = wire
+
+    def decode_add(self, wire: Any, values: Floats) -> None:
+        values += np.frombuffer(wire.tobytes(), np.float32)
+
+    def encode_feedback(self, values: Floats, wire: Any, residual: Floats, *, counter: int = 0) -> None:
+        values += residual
+        residual[:] = 0
+        self.encode(values, wire, counter=counter)
+
+    def bound(self, values: Floats) -> float:
+        return 0.0 * len(values)
+
+
+# --- the schedule is run as it is -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoding_that_loses_nothing_changes_no_bit(name: str) -> None:
+    for size in SIZES:
+        for algorithm in variants(name, size):
+            for count in (0, 1, size, 3 * size + 2):
+                brought = inputs(size, count)
+                before = [array.tobytes() for array in brought]
+                found = virtual.run(algorithm, brought, AsTheyAre())
+                expected = plain.run(algorithm, brought)
+                assert [one.tobytes() for one in found] == [one.tobytes() for one in expected]
+                assert [array.tobytes() for array in brought] == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_ranks_end_with_the_same_bits(name: str) -> None:
+    # Stochastic rounding: whoever encodes the same value must draw the same numbers, and none may encode what came in.
+    encoding = compress.get("int8:block=64")
+    for size in SIZES:
+        for algorithm in variants(name, size):
+            assert codings(algorithm, size).alike
+            outputs = virtual.run(algorithm, inputs(size, 150), encoding, counter=5)
+            assert len({output.tobytes() for output in outputs}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_value_is_encoded_once_and_passed_on_as_it_came(name: str) -> None:
+    for size in (2, 3, 7, 8):
+        algorithm, encoding = catalogue.get(name), AsTheyAre()
+        count = 5 * algorithm.chunks(size)
+        virtual.run(algorithm, inputs(size, count), encoding)
+        counters = [counter for counter, _ in encoding.encoded]
+        assert set(counters) == set(range(codings(algorithm, size).numbers))
+        elements = sum(length for _, length in encoding.encoded)
+        if name == "recursive_doubling":  # all ranks of a group encode the sum that they all hold
+            core = 1 << (size.bit_length() - 1)
+            extra = size - core
+            # extras hand over once; the core encodes in each round; at the end all encode what the extras were sent
+            assert elements == count * (extra + core * (core.bit_length() - 1) + (core if extra else 0))
+        else:  # p - 1 partial sums of each chunk, and its total
+            assert elements == count * size + settled(algorithm, size, count)
+
+
+def settled(algorithm: catalogue.Algorithm, size: int, count: int) -> int:
+    """Elements encoded after the last round, so that a rank holds what others do."""
+    plans = [encode_plan(algorithm, rank, size, count, AsTheyAre().nbytes) for rank in range(size)]
+    return sum(place.hi - place.lo for plan in plans for _, place in plan.last)
+
+
+def test_different_values_draw_different_random_numbers() -> None:
+    for name in NAMES:
+        found = codings(catalogue.get(name), 8)
+        of_number: dict[int, set[int]] = {}
+        for rank, mine in enumerate(found.of):
+            for coding in (one for ones in mine.values() for one in ones if one.loss is not Loss.ELSEWHERE):
+                of_number.setdefault(coding.number, set()).add(rank)
+        assert all(len(keepers) == 1 for keepers in of_number.values())
+        assert len(of_number) == found.numbers
+
+
+# --- what is lost -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["int8", "int8:rounding=nearest", "float16", "bfloat16"])
+@settings(max_examples=15)
+@given(st.data())
+def test_no_element_is_further_off_than_the_bound(text: str, data: st.DataObject) -> None:
+    encoding = compress.get(text)
+    size = data.draw(st.sampled_from(SIZES))
+    algorithm = data.draw(st.sampled_from(variants(data.draw(st.sampled_from(NAMES)), size)))
+    count = data.draw(st.integers(1, 700))
+    tops = data.draw(st.lists(st.floats(1e-3, 1e3), min_size=size, max_size=size))
+    seed = data.draw(st.integers(0, 2**32))
+    brought = [one * np.float32(top) for one, top in zip(inputs(size, count, seed), tops, strict=True)]
+    largest = [float(np.abs(one).max()) for one in brought]
+    limit = bounds.error_bound(algorithm, encoding, largest)
+    for output in virtual.run(algorithm, brought, encoding, counter=seed):
+        assert np.abs(output - exact(brought)).max() <= limit
+
+
+def test_the_bound_is_what_is_said_of_ring_and_not_far_from_what_happens() -> None:
+    ring, nearest = catalogue.get("ring"), compress.get("int8:rounding=nearest")
+    for size in (2, 4, 8):
+        limit = bounds.error_bound(ring, nearest, [1.0] * size)
+        assert limit == pytest.approx(size * (size + 1) / 2 / 254, rel=0.02)
+        brought = inputs(size, 3000)
+        off = max(np.abs(output - exact(brought)).max() for output in virtual.run(ring, brought, nearest))
+        assert off > limit / 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_feedback_puts_off_but_loses_nothing(name: str) -> None:
+    encoding = compress.get("int8:block=64")
+    for size in (1, 2, 3, 6, 8):
+        for algorithm in variants(name, size):
+            count, counter, numbers = 70, 0, codings(algorithm, size).numbers
+            owed = [np.zeros(count, np.float32) for _ in range(size)]
+            got = wanted = np.zeros(count)
+            for call in range(4):
+                brought = inputs(size, count, seed=call)
+                outputs = virtual.run(algorithm, brought, encoding, owed, counter)
+                counter += numbers
+                got, wanted = got + outputs[-1], wanted + exact(brought)
+            assert np.abs(got + exact(owed) - wanted).max() < 1e-4
+            # Without feedback the results alone are off by far more than that.
+            assert size == 1 or np.abs(got - wanted).max() > 1e-3
+
+
+def test_feedback_finds_a_small_value_beside_a_large_one() -> None:
+    # Less than half a step is rounded to nothing in every call, unless what is lost is remembered.
+    gradient, ring, nearest = (
+        np.full(256, 1e-3, np.float32),
+        catalogue.get("ring"),
+        compress.get("int8:rounding=nearest"),
+    )
+    gradient[::64] = 1.0
+
+    def mean(owed: list[Floats] | None) -> float:
+        return sum(float(virtual.run(ring, [gradient] * 4, nearest, owed)[0][1]) for _ in range(60)) / 60
+
+    assert mean(None) == 0.0
+    assert mean([np.zeros(256, np.float32) for _ in range(4)]) == pytest.approx(4e-3, rel=0.2)
+
+
+# --- bytes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bytes_that_are_foretold_are_those_of_the_plan(name: str) -> None:
+    encoding = compress.get("int8")
+    for size in SIZES:
+        for algorithm in variants(name, size):
+            for rank in range(size):
+                plan = encode_plan(algorithm, rank, size, 1001, encoding.nbytes).plan
+                sent = sum(send.length for step in plan.steps for send in step.sends)
+                assert bounds.bytes_sent(algorithm, rank, size, 1001, encoding.nbytes) == sent
+
+
+def test_ring_sends_each_chunk_but_two_twice() -> None:
+    assert bounds.bytes_sent(catalogue.get("ring"), 0, 4, 4096, compress.get("int8").nbytes) == 6 * (1024 + 4 * 4)
+    assert bounds.bytes_sent(catalogue.get("ring"), 0, 4, 4096, compress.get("float16").nbytes) == 6 * 2048
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_compression_serves_one_gradient() -> None:
+    compression = Compression("int8", feedback=True)
+    owed = compression.owed(10)
+    assert owed is not None
+    assert compression.owed(10) is owed
+    with pytest.raises(ValueError, match=r"keeps what 10 elements lost, and this call has 11: make a Compression"):
+        compression.owed(11)
+    compression.reset()
+    fresh = compression.owed(11)
+    assert fresh is not None
+    assert not fresh.any()
+
+
+def test_a_compression_uses_no_counter_twice() -> None:
+    compression = Compression("int8")
+    firsts = [compression.draw(7) for _ in range(3)]
+    assert firsts == [0, 7, 14]
+    assert compression.owed(10) is None
+
+
+def test_ranks_that_bring_different_things_are_named() -> None:
+    with pytest.raises(ValueError, match="every rank must bring 3 float32 elements"):
+        virtual.run(catalogue.get("ring"), [np.zeros(3, np.float32), np.zeros(4, np.float32)], AsTheyAre())
