@@ -28,7 +28,7 @@ def test_an_access_outside_of_every_buffer() -> None:
         run(f"{PLACE} st.global.u32 [%x2+4], %r0;", memory, threads=64)
     with pytest.raises(Fault, match="thread 0 reaches 4 bytes"):
         run(f"{PLACE} ld.global.u32 %r2, [%x2+-4];", memory)
-    with pytest.raises(Fault, match="thread 30 reaches 16 bytes"):
+    with pytest.raises(Fault, match="thread 24 reaches 16 bytes"):
         run(f"{PLACE} and.b64 %x2, %x2, -16; ld.global.v4.u32 {{%r2, %r3, %r4, %r5}}, [%x2+16];", words(32)[:-1])
 
 
