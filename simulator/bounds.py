@@ -62,6 +62,7 @@ def lower_bound(
     hops = 1 if eager else theory.hops(active, fan)
     # A sender goes on when its message has arrived, which does not wait for the receiver's processor.
     heard = hops * (network.nearest + latency + model.message.overhead) + model.message.overhead
+    heard += model.synchronise  # ranks wait for their devices side by side
     # When the last message is there, the gap that it leaves is still to come.
     spare = model.message.longest_gap(nbytes)
     moved = nbytes if model.encoding is None else nbytes * model.encoding.ratio

@@ -71,7 +71,7 @@ class Encoding:
         return self.wire(_MANY) / (_MANY * self.itemsize)
 
     def nbytes(self, content: Ints) -> Ints:
-        """Bytes on the wire of messages that carry ``content`` bytes of vector each; the size of each length is asked once."""
+        """Bytes on the wire of messages that carry ``content`` bytes of vector each. Every length is asked for once."""
         sizes, which = np.unique(content, return_inverse=True)
         wire = [self.wire(size) for size in (sizes // self.itemsize).tolist()]
         return np.array(wire, dtype=np.int64)[which]

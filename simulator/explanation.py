@@ -197,7 +197,8 @@ class _Walk:
             since = self.entered[message.source, message.round]
             yield from self._until(max(each.injected, since), "waiting", message.source, each)
             slow = self.slow.get(message.source, 1.0)
-            yield from self._back(self._overhead(each) * slow, since, "overhead", message.source, each)
+            alone = self._overhead(each) + self.model.synchronise
+            yield from self._back(alone * slow, since, "overhead", message.source, each)
             yield from self._back(each.encoding * slow, since, "encoding", message.source, each)
 
     def _overhead(self, message: Message) -> float:

@@ -416,7 +416,8 @@ class Model:
     """One piece of each kind: how ranks send, reduce, exchange, share cores, and do two things at once.
 
     ``start``: seconds that every rank needs before it begins, as after a pause. ``encoding``: how vectors travel, if
-    not as they are. ``staging``: how messages pass the relays of the network, where it has any.
+    not as they are. ``staging``: how messages pass the relays of the network, where it has any. ``synchronise``:
+    seconds for which a sender's processor waits for its device before each message.
     """
 
     message: Message = field(default_factory=Hockney)
@@ -427,14 +428,15 @@ class Model:
     start: float = 0.0
     encoding: Encoding | None = None
     staging: Staging = field(default_factory=Staging)
+    synchronise: float = 0.0
 
     def __post_init__(self) -> None:
-        _need(start=(self.start, "s"))
+        _need(start=(self.start, "s"), synchronise=(self.synchronise, "s"))
 
     @property
     def alpha(self) -> float:
         """Seconds that it adds to an empty message: latency, and the processors at both ends."""
-        return float(self.message.delay(_NOTHING)[0]) + 2 * self.message.overhead
+        return float(self.message.delay(_NOTHING)[0]) + 2 * self.message.overhead + self.synchronise
 
     @property
     def beta(self) -> float:

@@ -107,7 +107,7 @@ def _is_calm(network: Network, conditions: Conditions) -> bool:
     message, cores = network.model.message, network.model.cores
     encoding = network.model.encoding
     busy = message.overhead or message.overhead_per_byte or not message.gapless or (cores and cores.waiting == "yields")
-    busy = busy or (encoding is not None and encoding.works)
+    busy = busy or network.model.synchronise or (encoding is not None and encoding.works)
     return not busy and message.eager < 0 and not message.handshake and not conditions.compute
 
 

@@ -79,7 +79,7 @@ class Pricing:
             delay = delay + fill
         parts = encode, decode, fold, fill
         overhead = message.overhead + np.multiply(nbytes, message.overhead_per_byte, dtype=np.float64)
-        send, receive, gap = overhead + encode, overhead + decode, message.gap(nbytes)
+        send, receive, gap = overhead + self._model.synchronise + encode, overhead + decode, message.gap(nbytes)
         eager = (nbytes <= message.eager).astype(np.int64)
         if self._spin is not None:
             send, receive, fold = (

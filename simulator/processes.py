@@ -69,12 +69,12 @@ class World:
 
     ``now``: seconds. ``random``: a generator seeded with ``seed``. ``working``, ``sending`` and ``receiving``: seconds
     for which each rank's processor and ports were busy so far, float64 of shape (size,).
-    Raises ValueError for a network whose messages are encoded or staged.
+    Raises ValueError for a network whose messages are encoded, staged or sent from devices.
     """
 
     def __init__(self, network: Network, contention: bool = True, seed: int = 0) -> None:
-        if network.model.encoding is not None or network.topology.relays:
-            raise ValueError(f"{network.name}: processes send bytes as they are, and know no encoding and no staging")
+        if network.model.encoding is not None or network.model.synchronise or network.topology.relays:
+            raise ValueError(f"{network.name}: processes send bytes as they are, and know no encoding and no device")
         self.network = network
         self.now = 0.0
         self.random = np.random.default_rng(seed)

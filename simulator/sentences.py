@@ -75,8 +75,8 @@ LANGUAGES = MappingProxyType(
                 "reduction, would help.",
                 "encoding": "Encoding and decoding take most of the time. Fewer messages, a cheaper encoding or none "
                 "would help.",
-                "staging": "Messages pass through host memory, and a piece must be there before it goes on. Smaller pieces "
-                "would help, and so would a network card that reads device memory (GPUDirect).",
+                "staging": "Messages pass through host memory, and a piece must be there before it goes on. Smaller "
+                "pieces would help, and so would a network card that reads device memory (GPUDirect).",
                 "waiting": "Ports or processors are taken when they are needed. An algorithm in which each rank sends "
                 "and receives one message at a time, or a core for each rank, would help.",
                 "compute": "The network is not what this run waits for.",
@@ -120,8 +120,8 @@ LANGUAGES = MappingProxyType(
                 "ajudariam.",
                 "reduction": "A aritmética segura a execução. Um algoritmo que a reparta entre todos os ranks, ou uma "
                 "redução mais rápida, ajudaria.",
-                "encoding": "Codificar e decodificar leva a maior parte do tempo. Menos mensagens, uma codificação mais "
-                "barata ou nenhuma ajudariam.",
+                "encoding": "Codificar e decodificar leva a maior parte do tempo. Menos mensagens, uma codificação "
+                "mais barata ou nenhuma ajudariam.",
                 "staging": "As mensagens são copiadas pela memória do hospedeiro, e uma parte tem de estar lá antes de "
                 "seguir. Partes menores ajudariam, e também uma placa de rede que leia a memória do dispositivo "
                 "(GPUDirect).",

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 class Stages(NamedTuple):
-    """The stages of routes: how many (``depth``), and seconds per byte of all but the slowest. Both of shape (routes,)."""
+    """The stages of routes: how many (``depth``), and seconds per byte of all but the slowest; shape (routes,)."""
 
     depth: Ints
     others: Floats

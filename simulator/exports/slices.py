@@ -37,7 +37,7 @@ def slices(run: Run, timeline: Timeline) -> Iterator[Slice]:
         yield Slice(
             message.dest, "receives", f"from {message.source}", message.receiving, message.arrived, index, message
         )
-        if before := cost + message.encoding:
+        if before := cost + run.network.model.synchronise + message.encoding:
             begin = max(0.0, message.injected - before * slow.get(message.source, 1.0))
             yield Slice(message.source, "processor", f"send to {message.dest}", begin, message.injected, index, message)
         if message.end > message.arrived:

@@ -15,9 +15,11 @@ import numpy as np
 
 from simulator.models import Cores, Hockney, LogGOPS, Model, Reduction
 from simulator.networks.checks import whole
+from simulator.networks.devices import PIECE, Path, behind
 from simulator.networks.network import Network
 from simulator.networks.rails import rails
-from simulator.networks.star import bus
+from simulator.networks.servers import Server, server
+from simulator.networks.star import bus, star
 from simulator.networks.torus import torus
 from simulator.networks.tree import Tree, switch_names
 
@@ -33,10 +35,14 @@ def names() -> list[str]:
     return sorted(_PRESETS)
 
 
-def preset(name: str, ranks: int) -> Network:
+def preset(
+    name: str, ranks: int, path: Path | None = None, machine: Server | None = None, piece: float = PIECE
+) -> Network:
     """The preset ``name`` for ``ranks`` ranks, one on each of the first hosts.
 
-    Its ``source`` says where the figures are from, and which of them are assumed.
+    Its ``source`` says where the figures are from, and which of them are assumed. With a ``path`` the vectors are on
+    devices of ``machine`` (by default the preset's own, or else an H100), and messages take that way, staged ones in
+    pieces of ``piece`` bytes: see ``behind``. Without one, presets of GPUs are as a library on the devices sees them.
     Raises ValueError for an unknown name, the nearest first, and for more ranks than the machine can have.
     """
     known = _PRESETS.get(name)
@@ -44,21 +50,27 @@ def preset(name: str, ranks: int) -> Network:
         nearest = difflib.get_close_matches(name, names(), n=len(_PRESETS), cutoff=0.0)
         raise ValueError(f"no preset is called {name!r}; known: {', '.join(nearest)}")
     whole("ranks", ranks)
-    network = known.build(ranks)
-    return replace(
+    of_devices = path is not None and known.cards is not None
+    network = known.cards(ranks) if path is not None and known.cards else known.build(ranks)
+    found = replace(
         network,
         topology=replace(network.topology, name=name),
         place=np.arange(ranks),
-        model=known.model,
-        source=" ".join(known.source.split()),
+        model=Model() if of_devices else known.model,
+        source=" ".join((_CARDS if of_devices else known.source).split()),
     )
+    return found if path is None else behind(found, path, machine or server(known.server), piece)
 
 
 @dataclass(frozen=True, slots=True)
 class _Preset:
+    """``cards``: the network cards alone, where ``build`` joins devices; ``server``: what stands behind them."""
+
     build: Callable[[int], Network]
     model: Model
     source: str
+    cards: Callable[[int], Network] | None = None
+    server: str = "h100"
 
 
 def _model(latency: float, memory: float) -> Model:
@@ -102,6 +114,12 @@ def _pod(ranks: int, island_bandwidth: float, bandwidth: float) -> Network:
     return rails(-(-ranks // 8), 8, 0.47e-6 / 2, island_bandwidth, 2.7e-6 / 2, bandwidth)
 
 
+def _cards(ranks: int, bandwidth: float) -> Network:
+    """The cards of servers of eight, on one fabric."""
+    found = star(-(-ranks // 8) * 8, 1e-6, bandwidth)
+    return replace(found, topology=replace(found.topology, machine=np.arange(found.size) // 8))
+
+
 def _tpu(ranks: int) -> Network:
     """The smallest box for ``ranks`` chips whose sides are powers of two and differ by a factor of two at most."""
     if ranks > 4096:
@@ -127,6 +145,11 @@ _GPU_LATENCY = """
     (NVIDIA/nccl, src/graph/tuning.cc). Assumed: the full line rate; each rail one switch without contention,
     where a real pod has leaves and spines; LL's latency at every size; messages to another rail go over NVLink first
     (PXN, NCCL 2.12); GPUs reduce at the speed of their memory, three bytes moved for each byte reduced.
+"""
+
+_CARDS = """
+    Network: eight ConnectX cards a server at their line rate (data sheet). Assumed: 1 us from card to card, what MPI
+    libraries reach between hosts; all cards on one fabric without contention.
 """
 
 _PRESETS = {
@@ -180,6 +203,8 @@ _PRESETS = {
         f"""NVIDIA DGX A100 640GB: eight GPUs on NVSwitch, 600 GB/s each, 300 each way; eight ConnectX-6 at
         200 Gbit/s, one for each GPU (DGX A100 data sheet, 2020); 2,039 GB/s of GPU memory (A100 80GB SXM data sheet,
         2021). {_GPU_LATENCY}""",
+        lambda ranks: _cards(ranks, 200 * GBIT),
+        "a100",
     ),
     "dgx-h100": _Preset(
         lambda ranks: _pod(ranks, 450 * GB, 400 * GBIT),
@@ -187,6 +212,8 @@ _PRESETS = {
         f"""NVIDIA DGX H100: eight GPUs on NVSwitch, 900 GB/s each, 450 each way; eight ConnectX-7 at 400 Gbit/s, one
         for each GPU (DGX H100 data sheet, 2022); 3.35 TB/s of GPU memory (H100 SXM data sheet, 2022).
         {_GPU_LATENCY} The table is older than the H100.""",
+        lambda ranks: _cards(ranks, 400 * GBIT),
+        "h100",
     ),
     "tpu-torus": _Preset(
         _tpu,
