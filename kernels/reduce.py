@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu.arrays import KINDS, check
+from kernels.cpu.arrays import KINDS, check, last_cache
 
 __all__ = ["Reduction", "average", "get", "names", "scale_add"]
 
@@ -34,8 +34,8 @@ Array = Any
 """A NumPy array, a DeviceArray, or what shows memory on a device by ``__cuda_array_interface__``."""
 
 
-_FAR = 32 << 20
-"""Bytes from which on compiled code, which then writes past the caches, is worth half a second to load it."""
+_FAR = last_cache()
+"""Bytes from which on compiled code, which writes past the caches, is worth the half second in which it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,13 @@ class Reduction:
 
     def __call__(self, left: Array, right: Array, out: Array) -> None:
         """Compute ``out[:] = left ∘ right``."""
-        # A process that only adds float32 should not wait half a second for the compiler to be loaded.
-        if type(out) is np.ndarray and out.dtype.char in self.ready and out.nbytes < _FAR:
+        if type(out) is not np.ndarray:
+            self.fold((left, right), out)
+        # A process that only adds float32 in place should not wait half a second for the compiler to be loaded.
+        elif out.dtype.char in self.ready and (out.nbytes < _FAR or out is left or out is right):
             self.function(left, right, out=out)  # by keyword: NumPy is retiring the third position
         else:
-            self.fold((left, right), out)
+            self.on(out.dtype)(left, right, out)
 
     def fold(self, inputs: Sequence[Array], out: Array) -> None:
         """Compute ``out[:] = inputs[0] ∘ inputs[1] ∘ ...``, from the left; of one input, a copy.
@@ -79,18 +81,12 @@ class Reduction:
         else:
             raise TypeError(f"there is no kernel for {result.dtype} on a device: copy to the host")
 
-    def on(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], None]:
+    def on(self, dtype: np.dtype[Any]) -> Callable[[Numbers, Numbers, Numbers], None]:
         """The same as ``reduction(left, right, out)`` for NumPy arrays of one dtype: for a caller with many calls.
 
         Compiled code if there is some for the dtype, loaded now; its calls take half of the time of a ufunc's.
         """
-        if not self.supports(dtype):
-            raise TypeError(f"{self.name} is not defined for {dtype}")
-        if dtype not in KINDS:
-            return self
-        from kernels.cpu import calls
-
-        return calls.pair(self.name, dtype)
+        return _function(self.name, dtype)
 
     def supports(self, dtype: np.dtype[Any]) -> bool:
         """Whether MPI defines the operation for such a dtype (float16 and bfloat16 count as floating point)."""
@@ -111,7 +107,7 @@ def average(inputs: Sequence[Array], out: Array) -> None:
     Within 1.5 units in the last place of the quotient that the same sum has: a reciprocal, unlike a division, costs
     no time beside the memory. The rest is as for ``Reduction.fold``. Cost: k reads and 1 write an element.
     """
-    _scaled("average", inputs, out, 1 / len(inputs))
+    _scaled("average", inputs, out, 1 / max(1, len(inputs)))
 
 
 def scale_add(left: Array, right: Array, scale: float, out: Array) -> None:
@@ -132,6 +128,22 @@ def get(name: str) -> Reduction:
 def names() -> list[str]:
     """All names, in MPI's order."""
     return list(REDUCTIONS)
+
+
+@cache
+def _function(name: str, dtype: np.dtype[Any]) -> Callable[[Numbers, Numbers, Numbers], None]:
+    reduction = get(name)
+    if not reduction.supports(dtype):
+        raise TypeError(f"{name} is not defined for {dtype}")
+    if dtype in KINDS:
+        from kernels.cpu import calls
+
+        return calls.pair(name, dtype)
+
+    def by_numpy(left: Numbers, right: Numbers, out: Numbers) -> None:
+        reduction.function(left, right, out=out)
+
+    return by_numpy
 
 
 def _scaled(name: str, inputs: Sequence[Array], out: Array, scale: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HALVES", "KINDS", "check", "plain"]
+__all__ = ["HALVES", "KINDS", "check", "last_cache", "plain"]
 
 Array = NDArray[Any]
 
@@ -20,6 +21,13 @@ KINDS: Mapping[np.dtype[Any], str] = MappingProxyType(
     {np.dtype(code): np.dtype(code).name for code in "?bBhHiIlLqQfdFD"} | {dtype: dtype.name for dtype in HALVES}
 )
 """The dtypes that there is compiled code for, and what it calls them."""
+
+
+def last_cache() -> int:
+    """Bytes that the last cache holds, which may be shared with other cores; 32 MiB where the system does not say."""
+    names = "SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"
+    sizes = [os.sysconf(name) for name in names if name in os.sysconf_names]
+    return next((size for size in sizes if size > 0), 32 << 20)
 
 
 def plain(array: Array) -> Array:

@@ -4,9 +4,9 @@ The code is written in vectors rather than left to the compiler's vectoriser: wh
 that one goes element by element. Each block is read before it is written, so ``out`` may be an input, but must not
 overlap one in part.
 
-Beyond the last cache a result that lies apart from the inputs is stored past the caches (non-temporally), for a plain
-store reads each line before it writes it. Traffic for k inputs of n bytes: (k + 1)·n either way; with plain stores
-apart from the inputs it would be (k + 2)·n.
+Where the arrays fill half of the last cache, a result that lies apart from the inputs is stored past the caches
+(non-temporally), for a plain store reads each line before it writes it. So the traffic for k inputs of n bytes is
+(k + 1)·n there, as it is in place; with plain stores it would be (k + 2)·n.
 
 The functions are compiled for one dtype and number of inputs, and refuse arrays of any other, of more than one
 dimension or not contiguous by a TypeError. They answer one of the codes below; other than FINE, nothing was written.
@@ -14,7 +14,6 @@ dimension or not contiguous by a TypeError. They answer one of the codes below; 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -22,6 +21,8 @@ from typing import Any, cast
 from numba import types as numba_types
 from numba.core.extending import overload as numba_overload
 
+from kernels.cpu.arithmetic import kind_of
+from kernels.cpu.arrays import last_cache
 from kernels.cpu.compiled import compiled_for
 from kernels.cpu.vectors import address, fence, sweep
 
@@ -39,7 +40,7 @@ _BLOCK, _STEP, _LINE = 128, 16, 64
 @cache
 def pair(operation: str, kind: str, *, read_only: bool = False) -> Callable[[Any, Any, Any], int]:
     """``function(left, right, out)``: ``out = left ∘ right``; halves are given as uint16."""
-    far, array, given = _beyond_the_caches(), _array(kind), _array(kind, read_only=read_only)
+    far, array, given = last_cache() // 2, _array(kind), _array(kind, read_only=read_only)
 
     def reduce(left: Any, right: Any, out: Any) -> int:
         return _fold(operation, kind, far, (left, right), out, 1.0)
@@ -50,7 +51,7 @@ def pair(operation: str, kind: str, *, read_only: bool = False) -> Callable[[Any
 @cache
 def many(operation: str, kind: str, inputs: int, *, read_only: bool = False) -> Callable[[tuple[Any, ...], Any], int]:
     """``function(inputs, out)``: ``out = inputs[0] ∘ inputs[1] ∘ ...``, from the left; each input is read once."""
-    far, array, given = _beyond_the_caches(), _array(kind), _array(kind, read_only=read_only)
+    far, array, given = last_cache() // 2, _array(kind), _array(kind, read_only=read_only)
 
     def reduce(inputs: Any, out: Any) -> int:
         return _fold(operation, kind, far, inputs, out, 1.0)
@@ -63,8 +64,8 @@ def scaled(
     operation: str, kind: str, inputs: int, *, read_only: bool = False
 ) -> Callable[[tuple[Any, ...], Any, float], int]:
     """``function(inputs, out, scale)`` for "average" (the sum times scale) and "scale_add" (left + scale * right)."""
-    far, array, given = _beyond_the_caches(), _array(kind), _array(kind, read_only=read_only)
-    number = types.int64 if array.dtype in types.integer_domain else types.float64
+    far, array, given = last_cache() // 2, _array(kind), _array(kind, read_only=read_only)
+    number = types.float64 if kind_of(kind).real else types.int64
 
     def reduce(inputs: Any, out: Any, scale: Any) -> int:
         return _fold(operation, kind, far, inputs, out, scale)
@@ -77,20 +78,14 @@ def _array(kind: str, *, read_only: bool = False) -> Any:
     return types.Array(getattr(types, names.get(kind, kind)), 1, "C", readonly=read_only)
 
 
-def _beyond_the_caches() -> int:
-    """From how many bytes of result on it pays to store past the caches: what the last one holds."""
-    names = "SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"
-    sizes = [os.sysconf(name) for name in names if name in os.sysconf_names]
-    return next((size for size in sizes if size > 0), 32 << 20)
-
-
 def _fold(operation: str, kind: str, far: int, inputs: tuple[Any, ...], out: Any, scale: float) -> int:
     raise NotImplementedError("compiled code calls this; Python calls what pair, many and scaled return")
 
 
 @overload(_fold, prefer_literal=True)
 def _compiled_fold(operation: Any, kind: Any, far: Any, inputs: Any, out: Any, scale: Any) -> Any:
-    itemsize = out.dtype.bitwidth // 8
+    about = kind_of(kind.literal_value)
+    itemsize = about.bits * about.numbers // 8
     block, step = _BLOCK // itemsize, _STEP // itemsize
 
     def fold(operation: Any, kind: Any, far: Any, inputs: Any, out: Any, scale: Any) -> int:
@@ -102,9 +97,9 @@ def _compiled_fold(operation: Any, kind: Any, far: Any, inputs: Any, out: Any, s
             if 0 < distance < out.nbytes:
                 return OVERLAPS
             apart = apart and distance > 0
-        i = 0
-        if apart and out.nbytes >= far and place % itemsize == 0:
-            i = sweep(operation, kind, 1, False, inputs, out, i, -place % _LINE // itemsize, scale)
+        i = sweep(operation, kind, 1, False, inputs, out, 0, min(size, -place % _STEP // itemsize), scale)
+        i = sweep(operation, kind, step, False, inputs, out, i, min(size, -place % _LINE // itemsize), scale)
+        if apart and (len(inputs) + 1) * out.nbytes >= far and (place + i * itemsize) % _LINE == 0:
             i = sweep(operation, kind, block, True, inputs, out, i, size, scale)
             fence()
         i = sweep(operation, kind, block, False, inputs, out, i, size, scale)
