@@ -15,6 +15,7 @@ from numba import types as numba_types
 from numba.core import extending
 from numpy.typing import NDArray
 
+from kernels import norms
 from kernels.cpu.compiled import compiled
 from kernels.cpu.halves import narrowed, widened
 from kernels.formulas import optimise as formulas
@@ -54,9 +55,8 @@ def sweep(
 
 def trust(weights: Array, other: Array, coefficients: tuple[float, float, float]) -> float:
     """The ratio of two norms that scales a layer's step. Two arrays read."""
-    from kernels import norms
-
-    return formulas.trust(float(norms.l2([weights])), float(norms.l2([other])), coefficients)
+    own, others = norms.number(norms.l2([weights])), norms.number(norms.l2([other]))
+    return formulas.trust(own, others, coefficients)
 
 
 def _bits(array: Array | None) -> Array | None:

@@ -1,0 +1,276 @@
+"""Optimiser steps on a CUDA device: every array read or written once, by 128 bits. Not yet run on hardware.
+
+A thread takes a group of elements: as many as 128 bits of the narrowest array hold, 4 of float32, or 8 where a gradient
+or a copy is a half (then it takes two vectors of the others). It loads the group of every array before it uses any.
+Elements before the first address that suits all arrays, and after the last whole group, go one by one; so do all
+where no address suits all arrays. The formulas are those of the CPU form, and give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+from numba import cuda as numba_cuda
+from numba.cuda import extending
+
+from kernels import norms
+from kernels.cuda import exact, halves
+from kernels.cuda.device import blocks_for
+from kernels.cuda.kernel import Kernel
+from kernels.cuda.vector import WIDTH, lanes
+from kernels.device_array import DeviceArray
+from kernels.formulas import optimise as formulas
+
+__all__ = ["every", "sweep", "trust"]
+
+COEFFICIENTS = 8
+"""Numbers that a formula takes at most."""
+
+cuda = cast("Any", numba_cuda)
+overload = cast("Callable[..., Callable[[Any], Any]]", cast("Any", extending).overload)
+inlined = cast("Callable[[Any], Any]", cast("Any", extending).register_jitable)
+
+STATES = {formulas.sgd: 0, formulas.momentum: 1, formulas.nesterov: 1, formulas.adagrad: 1}
+NUMBERS = {formulas.sgd: 2, formulas.momentum: 3, formulas.nesterov: 3, formulas.adagrad: 3}
+
+
+@overload(formulas.times, strict=False)
+def _times(left: Any, right: Any) -> Any:
+    def product(left: Any, right: Any) -> Any:
+        return exact.times(left, right)
+
+    return product
+
+
+for _formula in (formulas.trust, *formulas.FORMULAS):
+    inlined(_formula)
+
+
+def sweep(
+    formula: Callable[..., Any], weights: DeviceArray, gradient: DeviceArray, state: tuple[DeviceArray, ...],
+    coefficients: tuple[float, ...], *, scale: float, trust: DeviceArray | None, update: DeviceArray | None,
+    copy: DeviceArray | None,
+) -> None:  # fmt: skip
+    """Apply ``formula`` to every weight and its ``scale``·gradient, in place, or with its first result to ``update``.
+
+    ``trust``, one float64 on the device, multiplies the first coefficient. Queued on the stream of the weights.
+    """
+    if not weights.size:
+        return
+    rounded = None if copy is None else copy.dtype.name
+    chosen = kernel(formula, weights.dtype.name, gradient.dtype.name, rounded, trusted=trust is not None)
+    arrays = [weights, gradient, *state, *(array for array in (update, copy) if array is not None)]
+    group = WIDTH // min(array.dtype.itemsize for array in arrays)
+    head = _head(arrays, group, weights.size)
+    groups = (weights.size - head) // group
+    target = weights if update is None else update
+    places = (weights, gradient, *(*state, None, None)[:2], target, copy, trust)
+    addresses = [0 if array is None else array.address for array in places]
+    numbers = (*coefficients, *[0.0] * (COEFFICIENTS - len(coefficients)))
+    blocks = blocks_for(chosen, max(groups, weights.size - groups * group), weights.device)
+    weights.device.launch(chosen, blocks, (*addresses, head, groups, weights.size, scale, *numbers), weights.stream)
+
+
+def trust(weights: DeviceArray, other: DeviceArray, coefficients: tuple[float, float, float]) -> DeviceArray:
+    """The ratio of two norms that scales a layer's step, as one float64 on the device: nothing waits for it."""
+    device, stream = weights.device, weights.stream
+    own, others = norms.l2([weights]), norms.l2([other.on(stream)])
+    ratio = device.allocate(8, stream).view(np.float64)
+    device.launch(_ratio(), 1, (own.address, others.address, ratio.address, *coefficients), stream)
+    return ratio
+
+
+def every() -> Iterator[Kernel]:
+    """Each formula, and each mix of precisions with one of them."""
+    for formula in formulas.FORMULAS:
+        yield kernel(formula, "float32", "float32", None, trusted=formula is formulas.momentum)
+    for half in halves.HALVES:
+        yield kernel(formulas.adamw, "float32", half, half, trusted=False)
+    yield kernel(formulas.sgd, "float32", "float32", "bfloat16", trusted=True)
+    yield kernel(formulas.adam, "float64", "float64", None, trusted=False)
+    yield _ratio()
+
+
+@cache
+def kernel(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, *, trusted: bool) -> Kernel:
+    """The kernel for a formula and the dtypes of its arrays."""
+    name = "_".join((formula.__name__, weights, gradient, *([copy] if copy else []), *(["trusted"] if trusted else [])))
+    signature = (*["int64"] * 10, *[weights] * (1 + COEFFICIENTS))
+    registers = 64 if (weights, gradient, copy) == ("float32", "float32", None) else 80  # 8 elements, or 64 bits each
+    return Kernel(name, _strided(formula, weights, gradient, copy, trusted=trusted), signature, registers=registers)
+
+
+@cache
+def _ratio() -> Kernel:
+    load, store, ratio = lanes("float64").one, lanes("float64").put, formulas.trust
+
+    def trust_ratio(own: int, other: int, out: int, gain: float, share: float, kept: float) -> None:
+        if cuda.grid(1) == 0:
+            store(out, ratio(load(own), load(other), (gain, share, kept)))
+
+    return Kernel("trust_ratio", trust_ratio, (*["int64"] * 3, *["float64"] * 3), threads=32, vectorised=False)
+
+
+def _head(arrays: list[DeviceArray], group: int, count: int) -> int:
+    """Elements before the groups: all of them where no address suits every array."""
+    for head in range(min(group, count)):
+        if all((array.address + head * array.dtype.itemsize) % WIDTH == 0 for array in arrays):
+            return head
+    return count
+
+
+def _strided(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, *, trusted: bool) -> Any:
+    """A grid-stride loop over single elements at both ends, and one over groups."""
+    half = any(kind in halves.HALVES for kind in (gradient, copy))
+    group = 8 if half else WIDTH // lanes(weights).itemsize
+    single = _step(formula, weights, gradient, copy, 1)
+    grouped = _step(formula, weights, gradient, copy, group)
+    times, load, real, numbers = formulas.times, lanes("float64").one, getattr(np, weights), NUMBERS.get(formula, 8)
+
+    def step(
+        weights: int, gradient: int, first: int, second: int, target: int, copy: int, trust: int,
+        head: int, groups: int, count: int,
+        scale: float, c0: float, c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float,
+    ) -> None:  # fmt: skip
+        rate = times(c0, real(load(trust))) if trusted else c0
+        c = (rate, c1, c2, c3, c4, c5, c6, c7)[:numbers]
+        places = (weights, gradient, first, second, target, copy)
+        start, stride = cuda.grid(1), cuda.gridsize(1)
+        i = start
+        while i < count - groups * group:
+            single(places, i if i < head else i + groups * group, scale, c)
+            i += stride
+        i = start
+        while i < groups:
+            grouped(places, head + i * group, scale, c)
+            i += stride
+
+    return step
+
+
+def _step(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, count: int) -> Any:
+    """``function(places, index, scale, c)`` for ``count`` elements from ``index`` on: all loads, then all stores."""
+    load, store, size = _moves(weights, count)
+    load_gradient, _, gradient_size = _moves(gradient, count)
+    _, store_copy, copy_size = _moves(copy or weights, count)
+    compute, states, copied = _lanes(formula, gradient, copy, count), STATES.get(formula, 2), copy is not None
+
+    @inlined
+    def step(places: Any, index: int, scale: float, c: Any) -> None:
+        weights, gradient, first, second, target, copy = places
+        w, g = load(weights + index * size), load_gradient(gradient + index * gradient_size)
+        a = load(first + index * size) if states > 0 else w
+        b = load(second + index * size) if states > 1 else w
+        w, a, b, half = compute(w, g, a, b, scale, c)
+        store(target + index * size, w)
+        if states > 0:
+            store(first + index * size, a)
+        if states > 1:
+            store(second + index * size, b)
+        if copied:
+            store_copy(copy + index * copy_size, half)
+
+    return step
+
+
+@cache
+def _moves(dtype: str, count: int) -> tuple[Any, Any, int]:
+    """Functions that load and store a tuple of ``count`` elements, one or vectors of them, and an element's size."""
+    about = lanes("uint16" if dtype in halves.HALVES else dtype)
+    if count == 1:
+        return _single(about.one, about.put, about.itemsize)
+    if count == about.count:
+        return about.load, about.store, about.itemsize
+    load_one, store_one, middle = about.load, about.store, about.count
+
+    @inlined
+    def load(address: int) -> Any:
+        return load_one(address) + load_one(address + WIDTH)
+
+    @inlined
+    def store(address: int, values: Any) -> None:
+        store_one(address, values[:middle])
+        store_one(address + WIDTH, values[middle:])
+
+    return load, store, about.itemsize
+
+
+def _single(one: Any, put: Any, itemsize: int) -> tuple[Any, Any, int]:
+    @inlined
+    def load(address: int) -> Any:
+        return (one(address),)
+
+    @inlined
+    def store(address: int, values: Any) -> None:
+        put(address, values[0])
+
+    return load, store, itemsize
+
+
+def _lanes(formula: Callable[..., Any], gradient: str, copy: str | None, count: int) -> Any:
+    """``function(w, g, a, b, scale, c)`` of tuples of ``count`` numbers: the formula by lanes, and the rounded copy."""
+    if count == 1:
+        return _lane(formula, gradient, copy)
+    part, middle = _lanes(formula, gradient, copy, count // 2), count // 2
+
+    @inlined
+    def both(w: Any, g: Any, a: Any, b: Any, scale: float, c: Any) -> Any:
+        w0, a0, b0, half0 = part(w[:middle], g[:middle], a[:middle], b[:middle], scale, c)
+        w1, a1, b1, half1 = part(w[middle:], g[middle:], a[middle:], b[middle:], scale, c)
+        return w0 + w1, a0 + a1, b0 + b1, half0 + half1
+
+    return both
+
+
+def _lane(formula: Callable[..., Any], gradient: str, copy: str | None) -> Any:
+    update, times = (_stateless, _with_one, _with_two)[STATES.get(formula, 2)](formula), formulas.times
+    widened, narrowed = _converters(gradient)[0], _converters(copy)[1]
+
+    @inlined
+    def lane(w: Any, g: Any, a: Any, b: Any, scale: float, c: Any) -> Any:
+        new, first, second = update(w[0], times(widened(g[0]), scale), a[0], b[0], c)
+        return (new,), (first,), (second,), (narrowed(new),)
+
+    return lane
+
+
+def _stateless(formula: Callable[..., Any]) -> Any:
+    @inlined
+    def update(w: float, g: float, a: float, b: float, c: Any) -> Any:
+        return formula(w, g, c), a, b
+
+    return update
+
+
+def _with_one(formula: Callable[..., Any]) -> Any:
+    @inlined
+    def update(w: float, g: float, a: float, b: float, c: Any) -> Any:
+        w, a = formula(w, g, a, c)
+        return w, a, b
+
+    return update
+
+
+def _with_two(formula: Callable[..., Any]) -> Any:
+    @inlined
+    def update(w: float, g: float, a: float, b: float, c: Any) -> Any:
+        return formula(w, g, a, b, c)
+
+    return update
+
+
+def _converters(dtype: str | None) -> tuple[Any, Any]:
+    """To a number that can be computed with, and from it."""
+    if dtype == "float16":
+        return halves.float16_to_float32, halves.float32_to_float16
+    if dtype == "bfloat16":
+        return halves.bfloat16_to_float32, halves.float32_to_bfloat16
+    return _same, _same
+
+
+@inlined
+def _same(value: Any) -> Any:
+    return value

@@ -1,0 +1,60 @@
+"""Optimiser kernels in the PTX interpreter: bit for bit what the CPU form computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from kernels import optimise
+from kernels.cuda.device import using
+from tests.ptx.device import Emulated
+from tests.ptx.harness import identical
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+HALVES = [np.dtype(np.float16), BFLOAT16]
+ODD = 1e30, -1e-30, 1e-42, 0.0, -0.0, np.inf, -np.inf, np.nan
+"""Among the gradients: overflow of squares, subnormals, and what is no number."""
+
+
+def both(name: str, count: int, offsets: tuple[int, ...], dtype: Any, half: Any = None, **options: Any) -> None:
+    """Two steps on both forms, arrays ``offsets`` elements after aligned addresses; every array must agree."""
+    source = np.random.default_rng(count)
+    method = optimise.get(name, learning_rate=0.1, weight_decay=0.01)
+    weights = source.normal(size=count).astype(dtype)
+    copy = None if half is None else np.zeros(count, half)
+    state = method.state(weights)
+    device = Emulated()
+    with using(device), np.errstate(over="ignore"):
+        there = device.array(weights, offset=offsets[0] * weights.itemsize)
+        kept = [device.array(array, offset=offsets[1] * array.itemsize) for array in state]
+        rounded = None if copy is None else device.array(copy, offset=offsets[1] * copy.itemsize)
+        for number in (1, 2):
+            gradient = source.normal(size=count).astype(half or dtype)
+            gradient[: len(ODD)] = np.array(ODD, np.float64).astype(gradient.dtype)[:count]
+            shown = device.array(gradient, offset=offsets[2] * gradient.itemsize)
+            method.step(weights, gradient, state, number, copy=copy, **options)
+            method.step(there, shown, tuple(kept), number, copy=rounded, **options)
+    identical(device.values(there), weights)
+    for one, other in zip(kept, state, strict=True):
+        identical(device.values(one), other)
+    if copy is not None:
+        identical(device.values(rounded), copy)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "adam", "adamw"])
+@pytest.mark.parametrize(("count", "offsets"), [(1, (0, 0, 0)), (1037, (3, 3, 3))])
+def test_the_forms_agree_at_common_places(name: str, count: int, offsets: tuple[int, ...]) -> None:
+    both(name, count, offsets, np.float32, scale=0.3)
+
+
+@pytest.mark.parametrize("offsets", [(0, 0, 0), (5, 5, 5), (1, 2, 0)])
+@pytest.mark.parametrize("half", HALVES, ids=str)
+def test_halves_go_with_two_vectors_of_the_others_or_one_by_one(half: Any, offsets: tuple[int, ...]) -> None:
+    both("adamw", 531, offsets, np.float32, half)
+
+
+def test_float64_goes_two_at_a_time() -> None:
+    both("adam", 77, (1, 1, 1), np.float64)
