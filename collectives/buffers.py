@@ -1,9 +1,9 @@
-"""What a caller hands to a collective, as flat NumPy arrays: mpi4py's buffer specifications.
+"""What a caller hands to a collective, as flat memory in the host or on a device: mpi4py's buffer specifications.
 
 mpi4py takes an array, or a list ``[buffer, count, datatype]`` in several spellings, where the buffer shows itself by
 the buffer protocol, DLPack or ``__cuda_array_interface__``. ``block`` and ``vector`` read the same spellings, without
-a copy where the processor can reach the memory and the datatype is a plain one. What they do not take on raises
-``Declined``; the caller then leaves the call to mpi4py, whose errors are thus its own.
+a copy where the memory is contiguous and the datatype a plain one; arrays with gaps, which mpi4py refuses, are packed.
+What they do not take on raises ``Declined``; the caller then leaves the call to mpi4py, whose errors are thus its own.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from collectives import datatypes, devices, dlpack, packing
 from collectives.datatypes import Element
+from collectives.memory import Flat
+from kernels.device_array import DeviceArray
+from kernels.strided import pack_strided, unpack_strided
 
-__all__ = ["Array", "Block", "Declined", "Octets", "Vector", "block", "in_place", "numbers", "vector"]
+__all__ = ["Array", "Block", "Declined", "Octets", "Vector", "block", "in_place", "numbers", "on_device", "vector"]
 
 Array = NDArray[Any]
 Octets = NDArray[np.uint8]
@@ -38,18 +41,18 @@ class Block:
     """Blocks of ``count`` elements, ``nbytes`` bytes each, all together in ``octets``.
 
     ``finish`` must be called when the octets of a receive buffer are complete: it brings them to where the caller
-    wants them, if they are a copy of device memory or of a derived datatype.
+    wants them, if they are a packed copy. Device memory is complete when the work queued on its stream is.
     """
 
-    octets: Octets
+    octets: Flat
     count: int
     nbytes: int
     element: Element
     finish: Finish
 
     @property
-    def array(self) -> Array:
-        """The same memory as elements of a plain datatype."""
+    def array(self) -> Any:
+        """The same memory as elements of a plain datatype: a NumPy array or a DeviceArray."""
         return self.octets.view(self.element.dtype)
 
 
@@ -57,7 +60,7 @@ class Block:
 class Vector:
     """A piece for each rank: ``lengths[i]`` bytes from byte ``starts[i]`` of ``octets``; ``finish`` as in Block."""
 
-    octets: Octets
+    octets: Flat
     lengths: tuple[int, ...]
     starts: tuple[int, ...]
     finish: Finish
@@ -67,7 +70,7 @@ class Vector:
 class _Memory:
     """Flat bytes of a buffer (none for BOTTOM and None), and the element that the buffer itself declares."""
 
-    octets: Octets
+    octets: Flat
     element: Element | None
     store: Finish = tuple  # does nothing
     absolute: bool = False
@@ -122,6 +125,12 @@ def vector(spec: object, *, writable: bool, blocks: int) -> Vector:
     starts = [element.extent * displ for displ in _displacements(displs, each)]
     octets, starts, finish = _laid_out(memory, element, starts, each, writable=writable)
     return Vector(octets, tuple(count * element.size for count in each), tuple(starts), finish)
+
+
+def on_device(spec: object) -> bool:
+    """Whether the buffer of such a specification is memory of a device, which the processor can't reach."""
+    parts = cast("Sequence[object]", spec) if isinstance(spec, (list, tuple)) and spec else (spec,)
+    return not isinstance(parts[0], np.ndarray) and devices.on_device(parts[0])
 
 
 def numbers(values: object) -> list[int]:
@@ -195,7 +204,7 @@ def _element(memory: _Memory, datatype: object) -> Element:
 
 def _laid_out(
     memory: _Memory, element: Element, starts: Sequence[int], counts: Sequence[int], *, writable: bool
-) -> tuple[Octets, Sequence[int], Finish]:
+) -> tuple[Flat, Sequence[int], Finish]:
     """The octets, where in them each of ``counts[i]`` elements from byte ``starts[i]`` begins, and how to finish."""
     if min((*starts, *counts), default=0) < 0:
         raise Declined("a negative count or displacement")
@@ -210,6 +219,8 @@ def _laid_out(
             )
     if not element.derived or datatype is None:
         return memory.octets, starts, memory.store
+    if isinstance(memory.octets, DeviceArray):
+        raise Declined("a derived datatype on a device")
     base = MPI.Get_address(memory.octets) if memory.octets.size else 0
     places = [(base + start, count) for start, count in zip(starts, counts, strict=True)]
     try:
@@ -235,8 +246,10 @@ def _memory(buffer: object, *, writable: bool) -> _Memory:
         view = memoryview(cast("bytes", buffer))
     except (TypeError, BufferError, ValueError):
         return _exchanged(buffer, writable=writable)
-    if not view.contiguous or (writable and view.readonly):
-        raise Declined("a buffer that is not contiguous, or not writable")
+    if writable and view.readonly:
+        raise Declined("a buffer that is not writable")
+    if not view.contiguous:
+        raise Declined("a buffer that is not contiguous")
     element = datatypes.of_format(view.format or "B")
     octets = np.frombuffer(view, np.uint8) if view.c_contiguous else _flat(np.asarray(view))
     return _Memory(octets, element)
@@ -244,11 +257,18 @@ def _memory(buffer: object, *, writable: bool) -> _Memory:
 
 def _array(array: Array, *, writable: bool) -> _Memory:
     flags = array.flags
-    if not (flags.c_contiguous or flags.f_contiguous) or (writable and not flags.writeable):
-        raise Declined("an array that is not contiguous, or not writable")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("a masked array: what is under the mask would travel too; pass array.filled(value)")
+    if writable and not flags.writeable:
+        raise Declined("an array that is not writable")
     if array.dtype.hasobject:
         raise Declined("an array of Python objects")
-    return _Memory(_flat(array), datatypes.of_dtype(array.dtype))
+    element = datatypes.of_dtype(array.dtype)
+    if flags.c_contiguous or flags.f_contiguous:
+        return _Memory(_flat(array), element)
+    packed = np.empty(array.size, array.dtype)
+    pack_strided(array, packed)
+    return _Memory(packed.view(np.uint8), element, partial(unpack_strided, packed, array) if writable else tuple)
 
 
 def _flat(array: Array) -> Octets:
@@ -256,13 +276,15 @@ def _flat(array: Array) -> Octets:
 
 
 def _exchanged(buffer: object, *, writable: bool) -> _Memory:
-    """Memory that shows itself by DLPack (on the host) or ``__cuda_array_interface__``."""
+    """Memory that shows itself by DLPack or ``__cuda_array_interface__``."""
     try:
         if dlpack.is_host(buffer):
             return _array(dlpack.view(buffer), writable=writable)
         if devices.is_cuda_array(buffer):
-            staged = devices.stage(buffer, writable=writable)
-            return _Memory(staged.octets, datatypes.of_dtype(staged.dtype), staged.store)
+            seen = devices.seen(buffer, writable=writable)
+            return _Memory(seen.octets, datatypes.of_dtype(seen.dtype), seen.store)
+    except devices.Unfit:
+        raise
     except BufferError as problem:
         raise Declined(str(problem)) from None
     raise Declined("no buffer")

@@ -1,148 +1,150 @@
-"""Arrays that live on a CUDA device: found by protocol, never by importing their library, and staged through the host.
+"""Arrays that live on a CUDA device: found by protocol, never by importing their library, and taken without a copy.
 
-Nothing here touches the driver until an array that shows ``__cuda_array_interface__`` arrives. The device path has
-been run on arrays that show the interface over host memory; it has not yet been run on hardware.
+Nothing here touches the driver until an array that shows itself as a device array arrives. Not yet run on hardware; the
+tests run it on emulated devices, whose memory is the host's.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collectives import memory
+from collectives import dlpack, memory
+from collectives.foreign import Foreign
+from collectives.memory import Flat
+from kernels.cuda import presence
+from kernels.cuda.device import Device, current
+from kernels.device_array import LEGACY, DeviceArray
+from kernels.strided import pack_strided, unpack_strided
 
-__all__ = ["Staged", "count", "is_cuda_array", "stage"]
+__all__ = ["Seen", "Unfit", "count", "fetched", "is_cuda_array", "on_device", "seen"]
 
-_MEMORY_TYPE, _CONTEXT, _IS_MANAGED = 2, 1, 8  # CUpointer_attribute of cuda.h
-_ON_DEVICE = 2  # CU_MEMORYTYPE_DEVICE
+Store = Callable[[], object]
+
+
+class Unfit(BufferError):
+    """Device memory that can't be used here, and that an MPI without CUDA-awareness must not be given either."""
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """Host memory that stands for a device array; ``store`` copies it back, if it is not the array's own memory."""
+class Seen:
+    """An array's bytes, flat, on the device or in the host; ``store`` brings them to where the array wants them."""
 
-    octets: NDArray[np.uint8]
+    octets: Flat
     dtype: np.dtype[Any]
-    store: Callable[[], object] = tuple  # does nothing
+    store: Store = tuple  # does nothing
 
 
 def count() -> int:
     """The number of CUDA devices: 0 without a driver. Starts the driver's library, but makes no context."""
-    driver = _driver()
-    found = ctypes.c_int(0)
-    if driver is None or driver.cuDeviceGetCount(ctypes.byref(found)) != 0:
-        return 0
-    return found.value
+    return presence.count()
 
 
 def is_cuda_array(buffer: object) -> bool:
-    """Whether the object shows itself by ``__cuda_array_interface__``."""
-    return hasattr(buffer, "__cuda_array_interface__")
+    """Whether the object shows itself as an array of a CUDA device, by its interface or by DLPack."""
+    return isinstance(buffer, DeviceArray) or _interface(buffer) is not None or dlpack.is_cuda(buffer)
 
 
-def stage(buffer: object, *, writable: bool) -> Staged:
-    """The array's bytes in host memory, after the work that its stream has queued is done.
+def on_device(buffer: object) -> bool:
+    """Whether the memory is a device's, so that the processor can't reach it."""
+    if isinstance(buffer, DeviceArray):
+        return True
+    device = current()
+    try:
+        return device is not None and is_cuda_array(buffer) and _owned(device, _shown(buffer).address)
+    except Unfit:
+        return True
+    except BufferError:
+        return False
 
-    Memory that the host can reach (no driver, or managed or host memory) is used as it is; device memory is copied to
-    the host, and back by ``store``. Raises BufferError for an array that is masked, not contiguous or not writable.
+
+def seen(buffer: object, *, writable: bool) -> Seen:
+    """The array's bytes where they are; no copy of what is contiguous, rows or columns first.
+
+    Strided arrays of a device are packed by a kernel, and unpacked by ``store``. What the host can reach (managed or
+    host memory, or anything where there is no device) is host memory, ready when its stream is.
+    Raises BufferError for what is masked, not writable or of a kind that is not known: Unfit if it is on a device.
     """
-    facts = cast("dict[str, Any]", cast("Any", buffer).__cuda_array_interface__)
-    dtype, shape = np.dtype(cast("str", facts["typestr"])), tuple(cast("tuple[int, ...]", facts["shape"]))
-    address, readonly = cast("tuple[int | None, bool]", facts["data"])
-    _check(facts, dtype, shape, readonly=readonly and writable)
-    nbytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if nbytes == 0 or not address:
-        return Staged(np.empty(0, np.uint8), dtype)
-    driver = _driver()
-    if driver is None or not _known(driver, address):
-        return Staged(memory.at(address, nbytes, buffer), dtype)
-    with _context(driver, address):
-        _synchronize(driver, facts.get("stream"))
-        if not _only_on_device(driver, address):
-            return Staged(memory.at(address, nbytes, buffer), dtype)
-        host = np.empty(nbytes, np.uint8)
-        target, size = ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(nbytes)
-        _checked(driver.cuMemcpyDtoH_v2(target, ctypes.c_uint64(address), size), "cuMemcpyDtoH")
-    return Staged(host, dtype, partial(_store, driver, host, address) if writable else tuple)
-
-
-def _check(facts: dict[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...], *, readonly: bool) -> None:
-    if facts.get("mask") is not None:
-        raise BufferError("__cuda_array_interface__: masked arrays are not supported")
-    if readonly:
-        raise BufferError("__cuda_array_interface__: the array is not writable")
-    strides = facts.get("strides")
-    if strides is not None and tuple(strides) not in (_strides(shape, dtype, "C"), _strides(shape, dtype, "F")):
-        raise BufferError("__cuda_array_interface__: the array is not contiguous")
-
-
-def _strides(shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> tuple[int, ...]:
-    sizes: list[int] = []
-    step = dtype.itemsize
-    for length in shape if order == "F" else reversed(shape):
-        sizes.append(step)
-        step *= length
-    return tuple(sizes if order == "F" else reversed(sizes))
-
-
-@cache
-def _driver() -> ctypes.CDLL | None:
-    """The CUDA driver's library, started; None where there is none, or no device behind it."""
+    if isinstance(buffer, DeviceArray):
+        if writable and buffer.read_only:
+            raise Unfit("the array on the device is read-only: pass one that can be written")
+        return Seen(buffer.view(np.uint8), buffer.dtype)
+    device = current()
+    shown = _shown(buffer)
+    if device is None or not _owned(device, shown.address):
+        return _in_host(shown, device, writable=writable)
     try:
-        library = ctypes.CDLL("libcuda.so.1")
-    except OSError:
+        shown.check(writable=writable)
+    except BufferError as problem:
+        raise Unfit(str(problem)) from None
+    return _flat(shown, device) if shown.contiguous else _packed(shown, device, writable=writable)
+
+
+def fetched(array: DeviceArray, *, writable: bool) -> tuple[NDArray[np.uint8], Store]:
+    """The array's bytes in host memory once its stream's work is done, and what brings them back."""
+    host = np.empty(array.nbytes, np.uint8)
+    array.device.copy_out(host, array.view(np.uint8), array.stream)
+    array.device.synchronize(array.stream)
+    return host, partial(_bring_back, host, array) if writable else tuple
+
+
+def _bring_back(host: NDArray[np.uint8], array: DeviceArray) -> None:
+    array.device.copy_in(array.view(np.uint8), host, array.stream)
+    array.device.synchronize(array.stream)  # the host memory may go
+
+
+def _interface(buffer: object) -> dict[str, Any] | None:
+    try:
+        return cast("dict[str, Any] | None", getattr(buffer, "__cuda_array_interface__", None))
+    except (RuntimeError, TypeError):  # tensors that need a gradient, or of a dtype that the interface lacks
         return None
-    return library if library.cuInit(0) == 0 else None
 
 
-def _known(driver: ctypes.CDLL, address: int) -> bool:
-    """Whether the driver knows this memory; what it does not know is the host's, and no stream works on it."""
-    kind = ctypes.c_uint(0)
-    return driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, ctypes.c_uint64(address)) == 0
+def _shown(buffer: object) -> Foreign:
+    """What the array shows: its interface if that names a stream, else DLPack, which waits for the array's own."""
+    facts = _interface(buffer)
+    if facts is not None and (facts.get("stream") is not None or not dlpack.is_cuda(buffer)):
+        return Foreign.by_interface(buffer, facts)
+    return dlpack.foreign(buffer, LEGACY)
 
 
-def _only_on_device(driver: ctypes.CDLL, address: int) -> bool:
-    kind, managed = ctypes.c_uint(0), ctypes.c_uint(0)
-    pointer = ctypes.c_uint64(address)
-    _checked(driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, pointer), "cuPointerGetAttribute")
-    _checked(driver.cuPointerGetAttribute(ctypes.byref(managed), _IS_MANAGED, pointer), "cuPointerGetAttribute")
-    return kind.value == _ON_DEVICE and not managed.value
-
-
-@contextmanager
-def _context(driver: ctypes.CDLL, address: int) -> Generator[None]:
-    """Make the context that the memory belongs to the current one of this thread, and restore the one before."""
-    context = ctypes.c_void_p(0)
-    pointer = ctypes.c_uint64(address)
-    _checked(driver.cuPointerGetAttribute(ctypes.byref(context), _CONTEXT, pointer), "cuPointerGetAttribute")
-    _checked(driver.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
+def _owned(device: Device, address: int) -> bool:
     try:
-        yield
-    finally:
-        driver.cuCtxPopCurrent_v2(ctypes.byref(context))
+        return address != 0 and device.owns(address)
+    except BufferError as problem:
+        raise Unfit(str(problem)) from None
 
 
-def _synchronize(driver: ctypes.CDLL, stream: int | None) -> None:
-    """Wait for the stream of the interface: None asks for no synchronisation, 1 and 2 are the two default streams."""
-    if stream is not None:
-        _checked(driver.cuStreamSynchronize(ctypes.c_void_p(stream)), "cuStreamSynchronize")
+def _in_host(shown: Foreign, device: Device | None, *, writable: bool) -> Seen:
+    shown.check(writable=writable)
+    if not shown.contiguous:
+        raise BufferError("__cuda_array_interface__: the array is not contiguous; pass a contiguous copy")
+    if device is not None and shown.stream is not None and shown.address:
+        device.synchronize(shown.stream)
+    return Seen(memory.at(shown.address, shown.nbytes, shown.owner, read_only=shown.read_only), shown.dtype)
 
 
-def _store(driver: ctypes.CDLL, host: NDArray[np.uint8], address: int) -> None:
-    with _context(driver, address):
-        source, size = ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(host.size)
-        _checked(driver.cuMemcpyHtoD_v2(ctypes.c_uint64(address), source, size), "cuMemcpyHtoD")
-        # A copy from pageable memory may return before it has arrived, and other streams would not wait for it.
-        _synchronize(driver, 1)
+def _flat(shown: Foreign, device: Device) -> Seen:
+    array = shown.flat(device)
+    # Whoever names no stream does not wait for ours.
+    return Seen(array, shown.dtype, tuple if shown.stream is not None else partial(device.synchronize, array.stream))
 
 
-def _checked(status: int, call: str) -> None:
-    if status != 0:
-        raise RuntimeError(f"CUDA driver: {call} failed with status {status}; is the array still alive on its device?")
+def _packed(shown: Foreign, device: Device, *, writable: bool) -> Seen:
+    stream = LEGACY if shown.stream is None else shown.stream
+    octets = device.allocate(shown.nbytes, stream)
+    words = octets.view(shown.word)
+    pack_strided(shown, words)
+    if not writable:
+        return Seen(octets, shown.dtype)
+
+    def store() -> None:
+        unpack_strided(words, shown)
+        device.synchronize(stream)  # the packed copy may go, and whoever named no stream does not wait for ours
+
+    return Seen(octets, shown.dtype, store)

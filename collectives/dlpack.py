@@ -1,4 +1,4 @@
-"""Host arrays that show themselves by DLPack, read without taking them over: the exporter keeps its memory.
+"""Arrays that show themselves by DLPack, read without taking them over: the exporter keeps its memory.
 
 Layout: dlpack.h, versions 0.8 and 1.x (https://dmlc.github.io/dlpack/latest/c_api.html).
 """
@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectives import memory
+from collectives.foreign import Foreign
 
-__all__ = ["is_host", "view"]
+__all__ = ["foreign", "is_cuda", "is_host", "view"]
 
 _HOST = (1, 3, 11, 13)  # kDLCPU, kDLCUDAHost, kDLROCMHost, kDLCUDAManaged: the processor can reach it
+_CUDA = 2  # kDLCUDA
 _READ_ONLY = 1
 _CODES = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
 _FLOAT, _BFLOAT = 2, 4
@@ -49,17 +51,29 @@ class _Versioned(ctypes.Structure):
 
 def is_host(buffer: object) -> bool:
     """Whether the object shows memory that the processor can reach by DLPack."""
-    where = getattr(buffer, "__dlpack_device__", None)
-    return hasattr(buffer, "__dlpack__") and where is not None and int(where()[0]) in _HOST
+    return _where(buffer) in _HOST
+
+
+def is_cuda(buffer: object) -> bool:
+    """Whether the object shows memory of a CUDA device by DLPack."""
+    return _where(buffer) == _CUDA
+
+
+def foreign(buffer: object, stream: int) -> Foreign:
+    """An array on a device; the exporter makes ``stream`` wait for what it has queued."""
+    capsule = _exported(buffer, stream)
+    tensor, read_only = _unpacked(capsule)
+    dtype = _dtype(tensor)
+    strides = None
+    if tensor.strides:
+        strides = tuple(step * dtype.itemsize for step in tensor.strides[: tensor.ndim])
+    address = (tensor.data or 0) + tensor.byte_offset
+    return Foreign(capsule, address, tuple(tensor.shape[: tensor.ndim]), strides, dtype, read_only, None)
 
 
 def view(buffer: object) -> NDArray[Any]:
     """The array's memory, flat, read-only where the exporter says so; BufferError where NumPy can't show it."""
-    export = cast("Any", buffer).__dlpack__
-    try:
-        capsule = export(max_version=(1, 0), copy=False)
-    except TypeError:  # an exporter from before DLPack 1.0 takes neither
-        capsule = export()
+    capsule = _exported(buffer)
     tensor, read_only = _unpacked(capsule)
     dtype = _dtype(tensor)
     shape = tensor.shape[: tensor.ndim]
@@ -69,6 +83,21 @@ def view(buffer: object) -> NDArray[Any]:
         raise BufferError("dlpack: the array is not contiguous")
     address = (tensor.data or 0) + tensor.byte_offset
     return memory.at(address, count * dtype.itemsize, capsule, read_only=read_only).view(dtype)
+
+
+def _where(buffer: object) -> int | None:
+    """DLPack's number for the kind of device; None for what shows no DLPack."""
+    where = getattr(buffer, "__dlpack_device__", None)
+    return int(where()[0]) if where is not None and hasattr(buffer, "__dlpack__") else None
+
+
+def _exported(buffer: object, stream: int | None = None) -> object:
+    export = cast("Any", buffer).__dlpack__
+    ordered = {} if stream is None else {"stream": stream}
+    try:
+        return export(max_version=(1, 0), copy=False, **ordered)
+    except TypeError:  # an exporter from before DLPack 1.0 takes neither
+        return export(**ordered)
 
 
 def _unpacked(capsule: object) -> tuple[_Tensor, bool]:

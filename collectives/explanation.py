@@ -29,7 +29,8 @@ class Explanation:
     """What a communicator would do with a call, and what it has done so far; ``str()`` gives a table for people.
 
     ``candidates`` are in order of predicted time, the chosen one first; ``excluded`` maps the others' names to the
-    reason. ``runs`` counts this handle's calls of the collective by algorithm, ``passed_on`` those that went to
+    reason. ``on_device`` tells how messages leave device memory and why, once a collective there has found out.
+    ``runs`` counts this handle's calls of the collective by algorithm, ``passed_on`` those that went to
     mpi4py's own method, by reason.
     """
 
@@ -44,6 +45,7 @@ class Explanation:
     passed_on: Mapping[str, int]
     note: str = ""
     wire: OnWire | None = None
+    on_device: str = ""
 
     @property
     def algorithm(self) -> Algorithm | None:
@@ -58,6 +60,7 @@ class Explanation:
         lines += [f"  {one.algorithm.label:<{width}}  {_time(one.seconds)}" for one in self.candidates]
         lines += [f"  {name:<{width}}  left out: it {reason}" for name, reason in self.excluded.items()]
         lines += [] if self.wire is None else [str(self.wire)]
+        lines += [self.on_device] if self.on_device else []
         lines += [f"so far {count} x {label}" for label, count in self.runs.items()]
         lines += [
             f"so far {count} x passed on to mpi4py's own method: {reason}" for reason, count in self.passed_on.items()

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from collectives.datatypes import Element
 from kernels import reduce
+from kernels.cpu.arrays import KINDS
 
-__all__ = ["Combine", "combiner", "name"]
+__all__ = ["Combine", "combiner", "name", "on_device"]
 
 Combine = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], object]
 """``combine(left, right, out)`` computes ``out[:] = left ∘ right``; ``out`` is one of the two."""
@@ -57,6 +58,11 @@ def combiner(op: MPI.Op, element: Element) -> Combine | None:
     if kernel.supports(element.dtype):
         return kernel
     return _by_mpi(op, element.datatype) if element.datatype is not None else None
+
+
+def on_device(combine: Combine, element: Element) -> bool:
+    """Whether such a function of ours folds such elements on a device too; MPI's own folds only in the host."""
+    return isinstance(combine, reduce.Reduction) and element.dtype in KINDS
 
 
 def _by_mpi(op: MPI.Op, datatype: MPI.Datatype) -> Combine:

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from collectives import layout, operations, selection
-from collectives.buffers import Array, Block, Declined, Octets, Vector
+from collectives import layout, memory, operations, selection
+from collectives.buffers import Array, Block, Declined, Vector
 from collectives.catalogue import Algorithm
 from collectives.context import Context
 from collectives.datatypes import Element
 from collectives.executors.plan import Plan, lower
 from collectives.executors.signature import Signature
 from collectives.handles import Settings
+from collectives.memory import Workspace
 from collectives.operations import Combine
+from collectives.places import in_the_host, joined
+from kernels.device_array import DeviceArray
 
 __all__ = ["Call", "Choice", "Runner"]
 
@@ -65,7 +68,7 @@ class Runner:
         self._calls: dict[Hashable, Call] = {}
         self._known: dict[Hashable, tuple[Call, Combine]] = {}
         self._forgotten: Counter[str] = Counter()
-        self._work = np.empty(0, np.uint8)
+        self._work = Workspace()
 
     def barrier(self, algorithm: Choice) -> None:
         """Wait until all ranks have come."""
@@ -81,12 +84,14 @@ class Runner:
     def allgather(self, send: Block | None, recv: Vector, algorithm: Choice) -> None:
         """Everybody's piece to everybody; ``send`` is None where it lies in ``recv`` already."""
         start, length = recv.starts[self.rank], recv.lengths[self.rank]
-        if send is not None and send.nbytes != length:
-            raise Declined("another number of bytes to send than to receive")
+        if send is not None:
+            if send.nbytes != length:
+                raise Declined("another number of bytes to send than to receive")
+            send, recv = joined(send, recv)
         nbytes = sum(recv.lengths)
         call = self._call("allgather", (recv.lengths, recv.starts), nbytes, algorithm)
         if send is not None:
-            recv.octets[start : start + length] = send.octets
+            memory.copy(recv.octets[start : start + length], send.octets)
         self._execute(call, (recv.octets,), None, _What(nbytes))
         recv.finish()
 
@@ -96,16 +101,16 @@ class Runner:
             raise Declined("another number of bytes to send than to receive")
         nbytes = recv.nbytes * self.size
         call = self._call("alltoall", recv.nbytes, nbytes, algorithm)
+        send, recv = joined(send, recv)
         source, target = send.octets, recv.octets
-        shared = np.may_share_memory(source, target)
-        work = self._borrowed(call.transit + nbytes * shared, _BYTES)
-        transit, copy = work[: call.transit], work[call.transit :]
-        if shared:
-            copy[...] = source
-            source = copy
+        shared = memory.overlap(source, target)
         here = slice(self.rank * recv.nbytes, (self.rank + 1) * recv.nbytes)
-        target[here] = source[here]
-        self._execute(call, (source, target, transit), None, _What(nbytes))
+        with self._work.borrowed(call.transit + nbytes * shared, _BYTES, target) as work:
+            if shared:
+                memory.copy(work[call.transit :], source)
+                source = work[call.transit :]
+            memory.copy(target[here], source[here])
+            self._execute(call, (source, target, work[: call.transit]), None, _What(nbytes))
         recv.finish()
 
     def allreduce(self, send: Block | None, recv: Block, op: MPI.Op, algorithm: Choice) -> tuple[Call, Combine]:
@@ -113,9 +118,12 @@ class Runner:
         combine, ordered = self._operation(op, recv.element)
         if send is not None:
             _check_alike(send, recv)
+            send, recv = joined(send, recv)
+        if not operations.on_device(combine, recv.element):
+            send, recv = send and in_the_host(send, writable=False), in_the_host(recv, writable=True)
         call = self._call("allreduce", recv.count, recv.nbytes, algorithm, ordered=ordered)
         if send is not None:
-            np.copyto(recv.octets, send.octets)
+            memory.copy(recv.octets, send.octets)
         self._execute(call, (recv.array,), combine, _What(recv.count, recv.element.name, op))
         recv.finish()
         return call, combine
@@ -123,7 +131,7 @@ class Runner:
     def remember(self, array: Array, op: MPI.Op, algorithm: Choice, known: tuple[Call, Combine]) -> None:
         """Let ``repeat_allreduce`` serve the next call like this one, where array and operation are plain ones."""
         # MPI uses the handle of a freed operation again, so only predefined ones may be known by it.
-        if array.ndim == 1 and op.is_predefined and len(self._known) < LARGEST_CACHE:
+        if array.ndim == 1 and array.flags.c_contiguous and op.is_predefined and len(self._known) < LARGEST_CACHE:
             self._known[array.dtype, array.shape, array.flags.num, op.handle, algorithm] = known
 
     def repeat_allreduce(self, sendbuf: object, array: Array, op: object, algorithm: Choice) -> bool:
@@ -148,20 +156,26 @@ class Runner:
     def reduce(self, send: Block, recv: Block | None, op: MPI.Op, root: int, algorithm: Choice) -> None:
         """Everybody's vector combined at ``root``, which alone has ``recv`` (perhaps ``send`` itself)."""
         combine, ordered = self._operation(op, send.element)
-        if recv is not None:
+        here = send is recv
+        if recv is not None and not here:
             _check_alike(send, recv)
+            send, recv = joined(send, recv)
+        if not operations.on_device(combine, send.element):
+            recv = recv and in_the_host(recv, writable=True)
+            send = recv if recv is not None and here else in_the_host(send, writable=False)
         call = self._call("reduce", send.count, send.nbytes, algorithm, ordered=ordered, root=root)
+        what = _What(send.count, send.element.name, op, root)
         if recv is not None:
-            vector = recv.array
-        elif any(step.receives for step in call.plan.steps):
-            vector = self._borrowed(send.count, send.element.dtype)
-        else:
-            vector = send.array  # this rank only sends
-        if vector is not send.array and recv is not send:
-            np.copyto(vector, send.array)
-        self._execute(call, (vector,), combine, _What(send.count, send.element.name, op, root))
-        if recv is not None:
+            if not here:
+                memory.copy(recv.octets, send.octets)
+            self._execute(call, (recv.array,), combine, what)
             recv.finish()
+        elif any(step.receives for step in call.plan.steps):
+            with self._work.borrowed(send.count, send.element.dtype, send.octets) as vector:
+                memory.copy(vector, send.array)
+                self._execute(call, (vector,), combine, what)
+        else:
+            self._execute(call, (send.array,), combine, what)  # this rank only sends
 
     def reduce_scatter(self, send: Block, recv: Block, counts: Sequence[int], op: MPI.Op, algorithm: Choice) -> None:
         """Everybody's vector combined, ``counts[i]`` elements of it at rank i; ``send`` may be ``recv`` itself."""
@@ -174,10 +188,14 @@ class Runner:
         starts = tuple(accumulate(counts, initial=0))[:-1]
         nbytes = total * send.element.size
         call = self._call("reduce_scatter", (tuple(counts), starts), nbytes, algorithm, ordered=ordered)
-        work = self._borrowed(total, send.element.dtype)
-        np.copyto(work, send.array)
-        self._execute(call, (work,), combine, _What(total, send.element.name, op))
-        recv.array[:mine] = work[starts[self.rank] : starts[self.rank] + mine]
+        if send is not recv:
+            send, recv = joined(send, recv)
+        if not operations.on_device(combine, send.element):
+            send, recv = in_the_host(send, writable=False), in_the_host(recv, writable=True)
+        with self._work.borrowed(total, send.element.dtype, send.octets) as work:
+            memory.copy(work, send.array)
+            self._execute(call, (work,), combine, _What(total, send.element.name, op))
+            memory.copy(recv.array[:mine], work[starts[self.rank] : starts[self.rank] + mine])
         recv.finish()
 
     def verify_passed_on(self, collective: str, reason: str) -> None:
@@ -232,22 +250,20 @@ class Runner:
             places = layout.pieces(*shape) if shape else layout.pieces((), ())
         return Call(algorithm, lower(algorithm, self.rank, self.size, places), transit)
 
-    def _execute(self, call: Call, arrays: Sequence[Array], combine: Combine | None, what: _What) -> None:
+    def _execute(self, call: Call, arrays: Sequence[Any], combine: Combine | None, what: _What) -> None:
         executor = self.context.executor
         executor.timeout = self.settings.timeout
+        on_device = any(isinstance(array, DeviceArray) for array in arrays)
         if self.settings.check:
             op = "" if what.op is None else operations.name(what.op)
             label, collective = call.algorithm.label, call.algorithm.collective
-            executor.verify(Signature(collective, label, op, what.dtype, what.count, what.root))
+            dtype = f"{what.dtype} on a device" if on_device else what.dtype
+            executor.verify(Signature(collective, label, op, dtype, what.count, what.root))
         call.uses += 1
-        executor.run(call.plan, arrays, combine)
-
-    def _borrowed(self, count: int, dtype: np.dtype[Any]) -> Array:
-        """Work memory, kept from call to call."""
-        nbytes = count * dtype.itemsize
-        if self._work.size < nbytes:
-            self._work: Octets = np.empty(nbytes, np.uint8)
-        return self._work[:nbytes].view(dtype)
+        if on_device:
+            self.context.on_device().run(call.plan, arrays, combine)
+        else:
+            executor.run(call.plan, arrays, combine)
 
 
 def _check_alike(send: Block, recv: Block) -> None:
