@@ -12,12 +12,14 @@ import numpy as np
 from mpi4py import MPI
 from mpi4py.typing import BufSpec, BufSpecB, BufSpecV, InPlace
 
-from collectives import buffers, context, selection
+from collectives import buffers, context, cuda_aware, selection
 from collectives.buffers import Declined, Vector
-from collectives.compression.calls import Compressed, encoded_prices, on_wire
-from collectives.compression.memory import Compress, encoding_of
+from collectives.compression.calls import Compressed, encoded_prices
+from collectives.compression.explained import on_wire
+from collectives.compression.memory import Compress, method_of
 from collectives.explanation import Explanation
 from collectives.handles import Handle
+from collectives.places import in_the_host
 from collectives.profile import Profile
 from collectives.runner import Choice, Runner
 from collectives.selection import Prices
@@ -74,7 +76,7 @@ class Communicator(Handle):
             block = buffers.block(buf, writable=self.rank != root)
             return self._running().broadcast(block, root, algorithm)
         except Declined as reason:
-            self._pass_on("broadcast", reason, algorithm)
+            self._pass_on("broadcast", reason, algorithm, buf)
         return super().Bcast(buf, root)
 
     def Allgather(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB, *, algorithm: Choice = None) -> None:
@@ -85,7 +87,7 @@ class Communicator(Handle):
             pieces = Vector(recv.octets, (recv.nbytes,) * self.size, starts, recv.finish)
             return self._allgather(sendbuf, pieces, algorithm)
         except Declined as reason:
-            self._pass_on("allgather", reason, algorithm)
+            self._pass_on("allgather", reason, algorithm, sendbuf, recvbuf)
         return super().Allgather(sendbuf, recvbuf)
 
     def Allgatherv(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV, *, algorithm: Choice = None) -> None:
@@ -93,7 +95,7 @@ class Communicator(Handle):
         try:
             return self._allgather(sendbuf, buffers.vector(recvbuf, writable=True, blocks=self.size), algorithm)
         except Declined as reason:
-            self._pass_on("allgather", reason, algorithm)
+            self._pass_on("allgather", reason, algorithm, sendbuf, recvbuf)
         return super().Allgatherv(sendbuf, recvbuf)
 
     def Alltoall(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpecB, *, algorithm: Choice = None) -> None:
@@ -104,7 +106,7 @@ class Communicator(Handle):
             send = recv if here else buffers.block(sendbuf, writable=False, blocks=self.size)
             return self._running().alltoall(send, recv, algorithm)
         except Declined as reason:
-            self._pass_on("alltoall", reason, algorithm)
+            self._pass_on("alltoall", reason, algorithm, sendbuf, recvbuf)
         return super().Alltoall(sendbuf, recvbuf)
 
     def Reduce(
@@ -124,7 +126,7 @@ class Communicator(Handle):
             send = recv if recv is not None and here else buffers.block(sendbuf, writable=False)
             return self._running().reduce(send, recv, op, root, algorithm)
         except Declined as reason:
-            self._pass_on("reduce", reason, algorithm)
+            self._pass_on("reduce", reason, algorithm, sendbuf, recvbuf)
         return super().Reduce(sendbuf, recvbuf, op, root)
 
     def Allreduce(
@@ -149,7 +151,7 @@ class Communicator(Handle):
             known = runner.allreduce(send, recv, op, algorithm)
             return runner.remember(recvbuf, op, algorithm, known) if type(recvbuf) is np.ndarray else None
         except Declined as reason:
-            self._pass_on("allreduce", reason, algorithm)
+            self._pass_on("allreduce", reason, algorithm, sendbuf, recvbuf)
         return super().Allreduce(sendbuf, recvbuf, op)
 
     def Reduce_scatter_block(
@@ -167,7 +169,7 @@ class Communicator(Handle):
             send = recv if here else buffers.block(sendbuf, writable=False, blocks=self.size)
             return self._running().reduce_scatter(send, recv, [recv.count] * self.size, op, algorithm)
         except Declined as reason:
-            self._pass_on("reduce_scatter", reason, algorithm)
+            self._pass_on("reduce_scatter", reason, algorithm, sendbuf, recvbuf)
         return super().Reduce_scatter_block(sendbuf, recvbuf, op)
 
     def Reduce_scatter(
@@ -192,7 +194,7 @@ class Communicator(Handle):
                 raise Declined("receive counts that do not suit the communicator")
             return self._running().reduce_scatter(send, recv, counts, op, algorithm)
         except Declined as reason:
-            self._pass_on("reduce_scatter", reason, algorithm)
+            self._pass_on("reduce_scatter", reason, algorithm, sendbuf, recvbuf)
         return super().Reduce_scatter(sendbuf, recvbuf, recvcounts, op)
 
     # --- why, and what was done -----------------------------------------------------------------------------------
@@ -210,16 +212,19 @@ class Communicator(Handle):
         ordered = not op.Is_commutative()
         held = context.existing(self)
         prices, note = (held.prices, "") if held else self._own_prices()
-        paid = prices if compress is None else encoded_prices(prices, encoding_of(compress), nbytes // 4)
+        paid = prices if compress is None else encoded_prices(prices, method_of(compress), nbytes // 4)
         found = selection.candidates(collective, self.size, nbytes, paid, ordered=ordered, root=root)
         left_out = selection.excluded(collective, self.size, ordered=ordered, root=root)
         runs = self._runner.uses(collective) if self._runner else Counter[str]()
         if self._compressed and collective == "allreduce":
             runs += self._compressed.uses
         passed_on = {reason: count for (name, reason), count in self._passed_on.items() if name == collective}
-        wire = None if compress is None else on_wire(found[0].algorithm, self.rank, self.size, nbytes, compress)
+        wire = None
+        if compress is not None:
+            wire = on_wire(found[0].algorithm, self.rank, self.size, nbytes, compress, prices)
+        way = "" if held is None or held.way is None else str(held.way)
         return Explanation(
-            collective, self.size, nbytes, prices, "interpreted", found, left_out, runs, passed_on, note, wire
+            collective, self.size, nbytes, prices, "interpreted", found, left_out, runs, passed_on, note, wire, way
         )  # fmt: skip
 
     def _own_prices(self) -> tuple[Prices, str]:
@@ -237,6 +242,7 @@ class Communicator(Handle):
             send = None if buffers.in_place(sendbuf) else buffers.block(sendbuf, writable=False)
             if self._compressed is None:
                 self._compressed = Compressed(self._running())
+            send, recv = send and in_the_host(send, writable=False), in_the_host(recv, writable=True)
             self._compressed.allreduce(send, recv, op, algorithm, compress)
         except Declined as reason:
             raise ValueError(f"this call can't be compressed: {reason}") from None
@@ -261,7 +267,12 @@ class Communicator(Handle):
         self.Allgather(np.array([count], np.int64), counts)
         return counts.tolist()
 
-    def _pass_on(self, collective: str, reason: Declined, algorithm: Choice) -> None:
+    def _pass_on(self, collective: str, reason: Declined, algorithm: Choice, *specs: object) -> None:
+        if any(map(buffers.on_device, specs)) and not cuda_aware.examine().aware:
+            raise TypeError(
+                f"{collective} on device memory: {reason}. Neither can it be left to mpi4py, for this MPI takes no "
+                "device memory; copy the array to the host first"
+            )
         self._passed_on[collective, str(reason)] += 1
         level = logging.DEBUG if algorithm is None else logging.WARNING
         log.log(level, "%s goes to mpi4py's own method: %s", collective, reason)

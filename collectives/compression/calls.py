@@ -8,19 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from mpi4py import MPI
 
-from collectives import operations, selection
-from collectives.buffers import Array, Block, Declined
+from collectives import buffers, operations, selection
+from collectives.buffers import Array, Block, Declined, Vector
 from collectives.catalogue import Algorithm
-from collectives.compression.bounds import bytes_sent
-from collectives.compression.memory import Compress, Compression, encoding_of
+from collectives.compression.memory import Compress, Compression, Method
+from collectives.compression.shared import Gather, Shared, Sum, steps
 from collectives.executors.encoded import Coder, Encoded, Floats, Octets, encode_plan
 from collectives.executors.signature import Signature
-from collectives.explanation import OnWire
 from collectives.runner import LARGEST_CACHE, Choice, Runner
 from collectives.selection import Prices
 from kernels.compress import Encoding
 
-__all__ = ["Compressed", "encoded_prices", "on_wire"]
+__all__ = ["Compressed", "encoded_prices"]
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -56,14 +55,16 @@ class Compressed:
         """
         compression = self._compression(compress)
         _check(send, recv, op)
-        algorithm, encoded = self._plan(recv, choice, compression.encoding)
-        self._agree(algorithm, recv, compression)
         values = self._values(recv if send is None else send, recv)
-        self._run(encoded, compression, values)
+        if isinstance(compression.method, Shared):
+            self._share(compression, values, choice)
+        else:
+            self._encode(compression, compression.method, values, choice)
         if values is not recv.array:
             _convert(values, recv.array)
         recv.finish()
-        self.uses[f"{algorithm.label}, {compression.name} on the wire"] += 1
+        if compression is not compress:
+            compression.reset()  # another call by this name may be for another gradient
 
     def _compression(self, compress: Compress) -> Compression:
         if isinstance(compress, Compression):
@@ -72,25 +73,6 @@ class Compressed:
         if name not in self._named:
             self._named[name] = Compression(compress)
         return self._named[name]
-
-    def _plan(self, recv: Block, choice: Choice, encoding: Encoding) -> tuple[Algorithm, Encoded]:
-        key = _Key(recv.count, encoding.name, choice)
-        if key not in self._plans:
-            if len(self._plans) >= LARGEST_CACHE:
-                self._plans.pop(next(iter(self._plans)))
-            size, nbytes = self._runner.size, recv.count * 4
-            if choice is None:
-                prices = encoded_prices(self._runner.context.prices, encoding, recv.count)
-                algorithm = selection.choose("allreduce", size, nbytes, prices)
-            else:
-                algorithm = selection.resolve(choice, "allreduce", size)
-            self._plans[key] = algorithm, encode_plan(algorithm, self._runner.rank, size, recv.count, encoding.nbytes)
-        return self._plans[key]
-
-    def _agree(self, algorithm: Algorithm, recv: Block, compression: Compression) -> None:
-        if self._runner.settings.check:
-            how = f"{algorithm.label}, {compression.name} on the wire"
-            self._runner.context.executor.verify(Signature("allreduce", how, "sum", recv.element.name, recv.count))
 
     def _values(self, source: Block, recv: Block) -> Floats:
         """What this rank brings, in float32, where the result may lie: in the receive buffer if that is float32."""
@@ -104,15 +86,39 @@ class Compressed:
             _convert(source.array, values)
         return values
 
-    def _run(self, encoded: Encoded, compression: Compression, values: Floats) -> None:
+    # --- an encoding on the wire ------------------------------------------------------------------------------------
+
+    def _encode(self, compression: Compression, encoding: Encoding, values: Floats, choice: Choice) -> None:
+        algorithm, encoded = self._plan(values.size, choice, encoding)
+        how = f"{algorithm.label}, {compression.name} on the wire"
+        self._agree(how, values.size)
         store, inbox = self._memory(encoded)
         residual = compression.owed(values.size)
         counter = compression.draw(encoded.counters)
-        coder = Coder(encoded, compression.encoding, values, (store, inbox), residual, counter)
+        coder = Coder(encoded, encoding, values, (store, inbox), residual, counter)
         executor = self._runner.context.executor
         executor.timeout = self._runner.settings.timeout
         executor.run(encoded.plan, (store, inbox), around=coder)
         coder.finish()
+        self.uses[how] += 1
+
+    def _plan(self, count: int, choice: Choice, encoding: Encoding) -> tuple[Algorithm, Encoded]:
+        key = _Key(count, encoding.name, choice)
+        if key not in self._plans:
+            if len(self._plans) >= LARGEST_CACHE:
+                self._plans.pop(next(iter(self._plans)))
+            size = self._runner.size
+            if choice is None:
+                prices = encoded_prices(self._runner.context.prices, encoding, count)
+                algorithm = selection.choose("allreduce", size, 4 * count, prices)
+            else:
+                algorithm = selection.resolve(choice, "allreduce", size)
+            self._plans[key] = algorithm, encode_plan(algorithm, self._runner.rank, size, count, encoding.nbytes)
+        return self._plans[key]
+
+    def _agree(self, how: str, count: int) -> None:
+        if self._runner.settings.check:
+            self._runner.context.executor.verify(Signature("allreduce", how, "sum", "float32", count))
 
     def _memory(self, encoded: Encoded) -> tuple[Octets, Octets]:
         store, inbox = encoded.plan.lengths
@@ -122,19 +128,28 @@ class Compressed:
             self._inbox = np.empty(inbox, np.uint8)
         return self._store[:store], self._inbox[:inbox]
 
+    # --- exact collectives of what is compressed --------------------------------------------------------------------
 
-def encoded_prices(prices: Prices, encoding: Encoding, count: int) -> Prices:
+    def _share(self, compression: Compression, values: Floats, choice: Choice) -> None:
+        self._agree(compression.name, values.size)
+        for asked in steps(values, self._runner.size, compression):
+            if isinstance(asked, Sum):
+                self._runner.allreduce(None, buffers.block(asked.values, writable=True), MPI.SUM, choice)
+            else:
+                self._gather(asked, choice)
+        self.uses[compression.name] += 1
+
+    def _gather(self, asked: Gather, choice: Choice) -> None:
+        each = asked.mine.size
+        recv = buffers.block(asked.every, writable=True)
+        starts = tuple(range(0, asked.every.size, each))
+        pieces = Vector(recv.octets, (each,) * self._runner.size, starts, recv.finish)
+        self._runner.allgather(buffers.block(asked.mine, writable=False), pieces, choice)
+
+
+def encoded_prices(prices: Prices, method: Method, count: int) -> Prices:
     """Prices of a float32 vector of ``count`` elements for which fewer bytes travel; what is reduced stays as it is."""
-    return replace(prices, beta=prices.beta * encoding.nbytes(count) / (4 * count)) if count else prices
-
-
-def on_wire(algorithm: Algorithm, rank: int, size: int, nbytes: int, compress: Compress) -> OnWire:
-    """What travels if ``algorithm`` sums float32 vectors of ``nbytes`` bytes. ValueError for another collective."""
-    if algorithm.collective != "allreduce":
-        raise ValueError(f"compress= serves allreduce, not {algorithm.collective}")
-    encoding, count = encoding_of(compress), nbytes // 4
-    sent = bytes_sent(algorithm, rank, size, count, encoding.nbytes)
-    return OnWire(encoding.name, encoding.nbytes(count), sent)
+    return replace(prices, beta=prices.beta * method.nbytes(count) / (4 * count)) if count else prices
 
 
 def _check(send: Block | None, recv: Block, op: MPI.Op) -> None:

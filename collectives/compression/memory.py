@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
+from collectives.compression.shared import Majority
 from collectives.executors.encoded import Floats
-from kernels import compress as kernels_compress
+from kernels import compress as known
 from kernels.compress import Encoding
 
-__all__ = ["Compress", "Compression", "encoding_of"]
+__all__ = ["Compress", "Compression", "Method", "method_of"]
+
+Method = Encoding | Majority
 
 
 class Compression:
     """How one gradient is compressed. Make one for each gradient, alike on all ranks, and use it for nothing else.
 
-    ``encoding`` is one of ``kernels.compress``, or its name (``"int8:block=128"``). With ``feedback`` every rank keeps
-    what its encodings lost in ``residual``, and adds it to its part of the next call: so nothing is lost but put off,
-    and the sum of all results and of the last residuals of all ranks is the exact sum, up to rounding. Its memory: a
-    float32 vector as long as the gradient.
+    ``method`` is an encoding of ``kernels.compress``, or its name (``"int8:block=128"``), or ``"sign_majority"``. With
+    ``feedback`` every rank keeps what got lost of its part in ``residual``, and adds it to its part of the next call:
+    so nothing is lost but put off, and the sum of all results and of the last residuals of all ranks is the exact sum,
+    up to rounding. Its memory: a float32 vector as long as the gradient. ``start`` is where PowerSGD begins: with the
+    last call's factor.
     """
 
-    def __init__(self, encoding: str | Encoding, *, feedback: bool = False) -> None:
-        self.encoding = kernels_compress.get(encoding) if isinstance(encoding, str) else encoding
+    def __init__(self, method: str | Method, *, feedback: bool = False) -> None:
+        self.method = method_of(method)
         self.feedback = feedback
         self.residual: Floats | None = None
+        self.start: Floats | None = None
         self._counter = 0
 
     def __repr__(self) -> str:
-        return f"Compression({self.encoding.name!r}{', feedback=True' if self.feedback else ''})"
+        return f"Compression({self.method.name!r}{', feedback=True' if self.feedback else ''})"
 
     @property
     def name(self) -> str:
         """What ranks compare, in check mode, and what ``explain`` calls it."""
-        return f"{self.encoding.name} with feedback" if self.feedback else self.encoding.name
+        return f"{self.method.name} with feedback" if self.feedback else self.method.name
 
     def reset(self) -> None:
-        """Forget what is still owed, on all ranks alike; random numbers go on."""
-        self.residual = None
+        """Forget what is still owed and where to start, on all ranks alike; random numbers go on."""
+        self.residual = self.start = None
 
     def owed(self, count: int) -> Floats | None:
         """The residual for a gradient of ``count`` elements, None without feedback. Begins with zeros.
@@ -61,12 +66,15 @@ class Compression:
         return first
 
 
-Compress = str | Encoding | Compression
-"""How callers say it: a name, an encoding, or one of either with what it remembers."""
+Compress = str | Method | Compression
+"""How callers say it: a name, a method, or one of either with what it remembers."""
 
 
-def encoding_of(compress: Compress) -> Encoding:
-    """The encoding that is meant. KeyError for an unknown name, ValueError for a parameter that it cannot have."""
-    if isinstance(compress, str):
-        return kernels_compress.get(compress)
-    return compress.encoding if isinstance(compress, Compression) else compress
+def method_of(compress: Compress) -> Method:
+    """The method that is meant. KeyError for an unknown name, ValueError for a parameter that it cannot have."""
+    if isinstance(compress, Compression):
+        return compress.method
+    if not isinstance(compress, str):
+        return compress
+    majority = Majority()
+    return majority if compress == majority.name else known.get(compress)

@@ -36,6 +36,10 @@ def inputs(size: int, count: int, seed: int = 0, top: float = 1.0) -> list[Float
     return [source.uniform(-top, top, count).astype(np.float32) for _ in range(size)]
 
 
+def alike(method: Any, size: int, *, feedback: bool = False) -> list[Compression]:
+    return [Compression(method, feedback=feedback) for _ in range(size)]
+
+
 def exact(arrays: list[Floats]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.sum(arrays, axis=0, dtype=np.float64)
 
@@ -79,7 +83,7 @@ def test_an_encoding_that_loses_nothing_changes_no_bit(name: str) -> None:
             for count in (0, 1, size, 3 * size + 2):
                 brought = inputs(size, count)
                 before = [array.tobytes() for array in brought]
-                found = virtual.run(algorithm, brought, AsTheyAre())
+                found = virtual.run(algorithm, brought, alike(AsTheyAre(), size))
                 expected = plain.run(algorithm, brought)
                 assert [one.tobytes() for one in found] == [one.tobytes() for one in expected]
                 assert [array.tobytes() for array in brought] == before
@@ -88,11 +92,10 @@ def test_an_encoding_that_loses_nothing_changes_no_bit(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_all_ranks_end_with_the_same_bits(name: str) -> None:
     # Stochastic rounding: whoever encodes the same value must draw the same numbers, and none may encode what came in.
-    encoding = compress.get("int8:block=64")
     for size in SIZES:
         for algorithm in variants(name, size):
             assert codings(algorithm, size).alike
-            outputs = virtual.run(algorithm, inputs(size, 150), encoding, counter=5)
+            outputs = virtual.run(algorithm, inputs(size, 150), alike("int8:block=64", size))
             assert len({output.tobytes() for output in outputs}) == 1
 
 
@@ -101,7 +104,7 @@ def test_every_value_is_encoded_once_and_passed_on_as_it_came(name: str) -> None
     for size in (2, 3, 7, 8):
         algorithm, encoding = catalogue.get(name), AsTheyAre()
         count = 5 * algorithm.chunks(size)
-        virtual.run(algorithm, inputs(size, count), encoding)
+        virtual.run(algorithm, inputs(size, count), alike(encoding, size))
         counters = [counter for counter, _ in encoding.encoded]
         assert set(counters) == set(range(codings(algorithm, size).numbers))
         elements = sum(length for _, length in encoding.encoded)
@@ -147,7 +150,7 @@ def test_no_element_is_further_off_than_the_bound(text: str, data: st.DataObject
     brought = [one * np.float32(top) for one, top in zip(inputs(size, count, seed), tops, strict=True)]
     largest = [float(np.abs(one).max()) for one in brought]
     limit = bounds.error_bound(algorithm, encoding, largest)
-    for output in virtual.run(algorithm, brought, encoding, counter=seed):
+    for output in virtual.run(algorithm, brought, alike(text, size)):
         assert np.abs(output - exact(brought)).max() <= limit
 
 
@@ -157,26 +160,27 @@ def test_the_bound_is_what_is_said_of_ring_and_not_far_from_what_happens() -> No
         limit = bounds.error_bound(ring, nearest, [1.0] * size)
         assert limit == pytest.approx(size * (size + 1) / 2 / 254, rel=0.02)
         brought = inputs(size, 3000)
-        off = max(np.abs(output - exact(brought)).max() for output in virtual.run(ring, brought, nearest))
+        off = max(np.abs(output - exact(brought)).max() for output in virtual.run(ring, brought, alike(nearest, size)))
         assert off > limit / 3
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_feedback_puts_off_but_loses_nothing(name: str) -> None:
-    encoding = compress.get("int8:block=64")
     for size in (1, 2, 3, 6, 8):
         for algorithm in variants(name, size):
-            count, counter, numbers = 70, 0, codings(algorithm, size).numbers
-            owed = [np.zeros(count, np.float32) for _ in range(size)]
-            got = wanted = np.zeros(count)
-            for call in range(4):
-                brought = inputs(size, count, seed=call)
-                outputs = virtual.run(algorithm, brought, encoding, owed, counter)
-                counter += numbers
-                got, wanted = got + outputs[-1], wanted + exact(brought)
-            assert np.abs(got + exact(owed) - wanted).max() < 1e-4
-            # Without feedback the results alone are off by far more than that.
-            assert size == 1 or np.abs(got - wanted).max() > 1e-3
+            off, owed = what_is_off(algorithm, alike("int8:block=64", size, feedback=True))
+            assert np.abs(off + owed).max() < 1e-4
+            # Without what is owed the results are off by far more than that.
+            assert size == 1 or np.abs(off).max() > 1e-3
+
+
+def what_is_off(algorithm: catalogue.Algorithm, compressions: list[Compression]) -> tuple[Any, Any]:
+    """By how much the results of four calls together differ from the exact sums, and what is owed in the end."""
+    count, off = 70, np.zeros(70)
+    for call in range(4):
+        brought = inputs(len(compressions), count, seed=call)
+        off += virtual.run(algorithm, brought, compressions)[-1] - exact(brought)
+    return off, exact([compression.residual for compression in compressions if compression.residual is not None])
 
 
 def test_feedback_finds_a_small_value_beside_a_large_one() -> None:
@@ -188,11 +192,11 @@ def test_feedback_finds_a_small_value_beside_a_large_one() -> None:
     )
     gradient[::64] = 1.0
 
-    def mean(owed: list[Floats] | None) -> float:
-        return sum(float(virtual.run(ring, [gradient] * 4, nearest, owed)[0][1]) for _ in range(60)) / 60
+    def mean(compressions: list[Compression]) -> float:
+        return sum(float(virtual.run(ring, [gradient] * 4, compressions)[0][1]) for _ in range(60)) / 60
 
-    assert mean(None) == 0.0
-    assert mean([np.zeros(256, np.float32) for _ in range(4)]) == pytest.approx(4e-3, rel=0.2)
+    assert mean(alike(nearest, 4)) == 0.0
+    assert mean(alike(nearest, 4, feedback=True)) == pytest.approx(4e-3, rel=0.2)
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -239,4 +243,4 @@ def test_a_compression_uses_no_counter_twice() -> None:
 
 def test_ranks_that_bring_different_things_are_named() -> None:
     with pytest.raises(ValueError, match="every rank must bring 3 float32 elements"):
-        virtual.run(catalogue.get("ring"), [np.zeros(3, np.float32), np.zeros(4, np.float32)], AsTheyAre())
+        virtual.run(catalogue.get("ring"), [np.zeros(3, np.float32), np.zeros(4, np.float32)], alike("int8", 2))
