@@ -27,6 +27,7 @@ from numba.cuda.extending import intrinsic as numba_intrinsic
 from kernels.cuda.assembly import instruction
 from kernels.cuda.device import Device, blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.loops import onward
 from kernels.cuda.terms import TERMS
 from kernels.cuda.vector import WIDTH, lanes
 from kernels.cuda.warps import LANES, STEP, WARP, steps
@@ -140,15 +141,15 @@ def _pieces(name: str, dtype: str) -> Kernel:
                 address, end = source + first * size + thread * WIDTH, source + last * size
                 while address < end:
                     state = whole(state, address)
-                    address += STEP
+                    address = onward(address, STEP)
             else:
                 while first < last:
                     state = row(state, source, first, thread, count)
-                    first += LANES
+                    first = onward(first, LANES)
             found = total(state)
             if thread == 0:
                 put(sums + piece * 8, found)
-            piece += warps
+            piece = onward(piece, warps)
 
     return Kernel(f"{name}_{dtype}", reduce, ("int64",) * 4)
 

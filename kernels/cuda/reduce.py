@@ -24,6 +24,7 @@ from kernels.cpu.arithmetic import Kind, kind_of
 from kernels.cuda.arithmetic import combined, element, vector
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.loops import onward
 from kernels.cuda.vector import WIDTH, give, read, take, write
 from kernels.device_array import DeviceArray
 
@@ -99,14 +100,14 @@ def _strided(name: str, about: Kind, inputs: int) -> Callable[..., None]:
         while i < ends:
             place = i * size if i < head else i * size + body * WIDTH
             single(sources, out, place, 0, scale)
-            i += stride
+            i = onward(i, stride)
         i = first
-        while i + (unrolled - 1) * stride < body:
+        while unrolled > 1 and i + (unrolled - 1) * stride < body:
             vectors(sources, out, head * size + i * WIDTH, stride * WIDTH, scale)
-            i += unrolled * stride
+            i = onward(i, unrolled * stride)
         while i < body:
             last(sources, out, head * size + i * WIDTH, 0, scale)
-            i += stride
+            i = onward(i, stride)
 
     return reduce
 
