@@ -37,9 +37,9 @@ class Staged(OnDevice[Staging]):
 
     name = "staged"
 
-    def __init__(self, host: Interpreted, piece: int = pieces.PIECE) -> None:
+    def __init__(self, host: Interpreted, piece: int | None = None) -> None:
         super().__init__(host)
-        self._piece = piece
+        self._piece = pieces.PIECE if piece is None else piece
         self._pinned: Octets | None = None
         self._streams: dict[int, tuple[int, int]] = {}
 
