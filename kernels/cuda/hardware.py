@@ -17,7 +17,7 @@ from kernels.device_array import LEGACY, DeviceArray
 
 __all__ = ["Hardware", "hardware"]
 
-_MEMORY_TYPE, _IS_MANAGED = 2, 8  # CUpointer_attribute of cuda.h
+_MEMORY_TYPE, _IS_MANAGED, _ORDINAL = 2, 8, 9  # CUpointer_attribute of cuda.h
 _ON_DEVICE = 2  # CU_MEMORYTYPE_DEVICE
 _MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
@@ -35,7 +35,7 @@ class Hardware:
         driver = presence.driver()
         if driver is None:
             raise RuntimeError("there is no CUDA driver on this machine, or no device behind it")
-        self._driver = driver
+        self._driver, self._ordinal = driver, ordinal
         self._retain(ordinal)
         name = ctypes.create_string_buffer(256)
         self._do("cuDeviceGetName", name, 256, ordinal)
@@ -45,14 +45,23 @@ class Hardware:
         self.multiprocessors = number.value
 
     def owns(self, address: int) -> bool:
-        """Whether the host cannot reach the memory: device memory that is not managed."""
+        """Whether the host cannot reach the memory: device memory that is not managed. BufferError if another card's."""
         kind, managed = ctypes.c_uint(0), ctypes.c_uint(0)
         pointer = ctypes.c_uint64(address)
         # What the driver does not know is the host's own.
         if self._driver.cuPointerGetAttribute(ctypes.byref(kind), _MEMORY_TYPE, pointer) != 0:
             return False
         self._do("cuPointerGetAttribute", ctypes.byref(managed), _IS_MANAGED, pointer)
-        return kind.value == _ON_DEVICE and not managed.value
+        if kind.value != _ON_DEVICE or managed.value:
+            return False
+        card = ctypes.c_int(0)
+        self._do("cuPointerGetAttribute", ctypes.byref(card), _ORDINAL, pointer)
+        if card.value != self._ordinal:
+            raise BufferError(
+                f"the array is on card {card.value}, and this thread works on card {self._ordinal} ({self.name}): make "
+                "the array's card the current one first"
+            )
+        return True
 
     def launch(self, kernel: Kernel, blocks: int, arguments: Sequence[int | float], stream: int = LEGACY) -> None:
         """Run the kernel through Numba's launcher, on the caller's stream."""
