@@ -45,7 +45,7 @@ class Hardware:
         self.multiprocessors = number.value
 
     def owns(self, address: int) -> bool:
-        """Whether the host cannot reach the memory: device memory that is not managed. BufferError if another card's."""
+        """Whether the host cannot reach the memory: it is not managed. BufferError if it is another card's."""
         kind, managed = ctypes.c_uint(0), ctypes.c_uint(0)
         pointer = ctypes.c_uint64(address)
         # What the driver does not know is the host's own.
