@@ -78,11 +78,11 @@ def lamb(
 
 
 def trust(own: float, other: float, c: tuple[float, float, float]) -> float:
-    """``own`` norm against the ``other``'s, 1 where either is zero."""
+    """``own`` norm against the ``other``'s, 1 where either is zero, NaN where either is."""
     gain, share, kept = c
-    if own > 0 and other > 0:
-        return times(gain, own) / (times(share, other) + times(kept, own))
-    return 1.0
+    if own == 0 or other == 0:
+        return 1.0
+    return times(gain, own) / (times(share, other) + times(kept, own))
 
 
 FORMULAS = sgd, momentum, nesterov, adagrad, adam, adamw, lamb

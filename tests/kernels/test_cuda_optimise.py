@@ -18,6 +18,9 @@ HALVES = [np.dtype(np.float16), BFLOAT16]
 ODD = 1e30, -1e-30, 1e-42, 0.0, -0.0, np.inf, -np.inf, np.nan
 """Among the gradients: overflow of squares, subnormals, and what is no number."""
 
+LARGE_BATCH = "lars", "lamb"
+"""A NaN would reach all elements by the norms."""
+
 
 def both(name: str, count: int, offsets: tuple[int, ...], dtype: Any, half: Any = None, **options: Any) -> None:
     """Two steps on both forms, arrays ``offsets`` elements after aligned addresses; every array must agree."""
@@ -33,7 +36,8 @@ def both(name: str, count: int, offsets: tuple[int, ...], dtype: Any, half: Any 
         rounded = None if copy is None else device.array(copy, offset=offsets[1] * copy.itemsize)
         for number in (1, 2):
             gradient = source.normal(size=count).astype(half or dtype)
-            gradient[: len(ODD)] = np.array(ODD, np.float64).astype(gradient.dtype)[:count]
+            if name not in LARGE_BATCH:
+                gradient[: len(ODD)] = np.array(ODD, np.float64).astype(gradient.dtype)[:count]
             shown = device.array(gradient, offset=offsets[2] * gradient.itemsize)
             method.step(weights, gradient, state, number, copy=copy, **options)
             method.step(there, shown, tuple(kept), number, copy=rounded, **options)
@@ -58,3 +62,23 @@ def test_halves_go_with_two_vectors_of_the_others_or_one_by_one(half: Any, offse
 
 def test_float64_goes_two_at_a_time() -> None:
     both("adam", 77, (1, 1, 1), np.float64)
+
+
+@pytest.mark.parametrize("name", LARGE_BATCH)
+def test_norms_stay_on_the_device_and_give_the_same_ratio(name: str) -> None:
+    both(name, 301, (1, 1, 3), np.float32, scale=0.5)
+
+
+def test_work_is_queued_on_the_stream_of_the_weights() -> None:
+    device = Emulated(delayed=True)
+    method = optimise.get("lamb", learning_rate=0.1)
+    weights = device.array(np.ones(8, np.float32)).on(device.stream())
+    with using(device):
+        state = method.state(weights)
+        before = len(device.trace)
+        method.step(weights, device.array(np.ones(8, np.float32)), state, 1)
+    assert {stream for _, stream in device.trace[before:]} == {weights.stream}
+    assert not any(what in ("synchronize", "copy out") for what, _ in device.trace[before:])
+    assert device.values(weights).tolist() == [1] * 8
+    device.synchronize(weights.stream)
+    assert (device.values(weights) < 1).all()

@@ -155,6 +155,15 @@ def test_a_layer_without_a_norm_takes_the_plain_step(name: str) -> None:
     np.testing.assert_allclose(weights, -RATE, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["lars", "lamb"])
+def test_a_norm_that_is_no_number_spoils_the_whole_layer_and_not_a_part_of_it(name: str) -> None:
+    weights, gradient = np.ones(8, np.float32), np.ones(8, np.float32)
+    gradient[3] = np.nan
+    method = optimise.get(name, learning_rate=RATE)
+    method.step(weights, gradient, method.state(weights), 1)
+    assert np.isnan(weights).all()
+
+
 def test_zero_gradients_leave_the_weights_but_for_decay() -> None:
     weights = np.ones(5)
     method = optimise.get("adamw", learning_rate=0.5, weight_decay=0.25)
