@@ -112,8 +112,27 @@ def _aligned(data: DeviceArray) -> DeviceArray:
 
 @cache
 def _crc() -> Kernel:
-    load, byte, put = lanes("uint32").load, lanes("uint8").one, lanes("uint32").put
-    product, divided, zero = formulas.product, formulas.divided, np.uint32(0)
+    put, whole, cut, joined = lanes("uint32").put, _whole(), _cut(), _joined()
+
+    def crc32c(first: int, end: int, piece: int, power: int, warps: int, sums: int) -> None:
+        lane, warp = cuda.grid(1) % WARP, cuda.grid(1) // WARP
+        while warp < warps:
+            start = end - ((warps - warp) * WARP - lane) * piece
+            if start >= first:
+                state = whole(start, start + piece)
+            else:
+                state = cut(max(start, first), start + piece)
+            state = joined(state, power)
+            if lane == 0:
+                put(sums + warp * 4, state)
+            warp += cuda.gridsize(1) // WARP
+
+    return Kernel("crc32c", crc32c, ("int64",) * 6)
+
+
+def _whole() -> Any:
+    """``function(start, stop)``: the state after bytes at an address and of a number that vectors suit."""
+    load, divided, zero = lanes("uint32").load, formulas.divided, np.uint32(0)
 
     @inlined
     def four(state: np.uint32, words: Any) -> np.uint32:
@@ -128,6 +147,13 @@ def _crc() -> Kernel:
             start += STEP
         return state
 
+    return whole
+
+
+def _cut() -> Any:
+    """The same byte by byte, for the piece that the buffer starts in, and for those before, which are empty."""
+    byte, divided, zero = lanes("uint8").one, formulas.divided, np.uint32(0)
+
     @inlined
     def cut(start: int, stop: int) -> np.uint32:
         state = zero
@@ -136,25 +162,23 @@ def _crc() -> Kernel:
             start += 1
         return state
 
-    def crc32c(first: int, end: int, piece: int, power: int, warps: int, sums: int) -> None:
-        lane = cuda.grid(1) % WARP
-        warp = cuda.grid(1) // WARP
-        while warp < warps:
-            start = end - ((warps - warp) * WARP - lane) * piece
-            if start >= first:
-                state = np.uint64(whole(start, start + piece))
-            else:
-                state = np.uint64(cut(max(start, first), start + piece))
-            ahead = np.uint64(power)
-            for level in range(5):
-                later = cuda.shfl_down_sync(0xFFFFFFFF, np.int32(state), 1 << level)
-                state = product(ahead, state) ^ (np.uint64(later) & np.uint64(0xFFFFFFFF))
-                ahead = product(ahead, ahead)
-            if lane == 0:
-                put(sums + warp * 4, np.uint32(state))
-            warp += cuda.gridsize(1) // WARP
+    return cut
 
-    return Kernel("crc32c", crc32c, ("int64",) * 6)
+
+def _joined() -> Any:
+    """``function(state, power)``: in lane 0 the state of the pieces of all lanes, one after the other."""
+    product, lower = formulas.product, np.uint64(0xFFFFFFFF)
+
+    @inlined
+    def joined(state: np.uint32, power: int) -> np.uint32:
+        total, ahead = np.uint64(state), np.uint64(power)
+        for level in range(5):
+            later = cuda.shfl_down_sync(0xFFFFFFFF, np.int32(total), 1 << level)
+            total = product(ahead, total) ^ (np.uint64(later) & lower)
+            ahead = product(ahead, ahead)
+        return np.uint32(total)
+
+    return joined
 
 
 @cache
