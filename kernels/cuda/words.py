@@ -15,12 +15,13 @@ from kernels.cuda.assembly import instruction
 from kernels.cuda.vector import lanes
 
 __all__ = [
-    "INFINITY", "MAGNITUDE", "add_at", "bits_of", "float_of", "get32", "lower_whole", "nearest_whole", "on_device", "put32",
+    "INFINITY", "MAGNITUDE", "add_at", "bits_of", "float_of", "get32", "lower_whole", "nearest_whole", "on_device",
+    "put32",
 ]  # fmt: skip
 
 types = cast("Any", numba_types)
 intrinsic = cast("Callable[[Callable[..., Any]], Any]", numba_intrinsic)
-on_device = cast("Any", numba_cuda).jit(device=True, inline="always")
+on_device = cast("Any", numba_cuda).jit(device=True)
 
 MAGNITUDE, INFINITY = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
 
