@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import re
 import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from numba.cuda import compiler
+
 import kernels
-from kernels.cuda.kernel import Capability, Kernel
+from kernels.cuda import kernel as kernel_module
+from kernels.cuda.kernel import ARCHITECTURES, Capability, Kernel
 from tests.ptx.program import Program, build
 
 __all__ = ["program", "ptx"]
@@ -28,16 +32,42 @@ def program(kernel: Kernel, capability: Capability = (9, 0)) -> Program:
 
 @cache
 def ptx(kernel: Kernel, capability: Capability = (9, 0)) -> str:
-    """The kernel's PTX: from disk if neither a source nor a compiler has changed since it was put there."""
-    file = _folder() / f"{_key(kernel, capability)}.ptx"
+    """The kernel's PTX with its own name for the entry point, of one of ``ARCHITECTURES``.
+
+    It comes from disk if neither a source nor a compiler has changed since it was put there.
+    """
+    file = _file(kernel, capability)
     try:
         return file.read_text()
     except FileNotFoundError:
-        text = kernel.ptx(capability)
-    own = file.with_suffix(f".{os.getpid()}")
-    own.write_text(text)
-    own.replace(file)  # at once, for another rank may be reading
-    return text
+        texts = _compiled(kernel)
+    for each, text in texts.items():
+        target = _file(kernel, each)
+        own = target.with_suffix(f".{os.getpid()}")
+        own.write_text(text)
+        own.replace(target)  # at once, for another rank may be reading
+    return texts[capability]
+
+
+def _compiled(kernel: Kernel) -> dict[Capability, str]:
+    """What ``kernel.ptx`` gives for each architecture; nine tenths of that work are the same for all, and done once."""
+    types = kernel_module._types(kernel)
+    with kernel_module._pretended(ARCHITECTURES[0]):
+        library, _ = compiler._compile_pyfunc_with_fixup(
+            kernel.function, types, device=False, abi="numba", cc=ARCHITECTURES[0]
+        )
+    return {each: _called(kernel, library.get_asm_strs(cc=each)[0]) for each in ARCHITECTURES}
+
+
+def _called(kernel: Kernel, text: str) -> str:
+    """The text with the kernel's name in the place of what Numba makes of the function's."""
+    found = re.search(r"\.entry\s+([\w$]+)", text)
+    assert found is not None
+    return text.replace(found[1], kernel.name)
+
+
+def _file(kernel: Kernel, capability: Capability) -> Path:
+    return _folder() / f"{_key(kernel)}-{capability[0]}{capability[1]}.ptx"
 
 
 def _folder() -> Path:
@@ -46,9 +76,10 @@ def _folder() -> Path:
     return folder
 
 
-def _key(kernel: Kernel, capability: Capability) -> str:
+@cache
+def _key(kernel: Kernel) -> str:
     origin = inspect.getsourcefile(kernel.function) or ""
-    told = (kernel.name, kernel.signature, capability, _sources(), Path(origin).read_bytes(), _code(kernel))
+    told = (kernel.name, kernel.signature, _sources(), Path(origin).read_bytes(), _code(kernel))
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ for: so what forgets to synchronise gets wrong data here in every run, where a r
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from tests.ptx import machine
 from tests.ptx.compiled import program
 from tests.ptx.faults import Fault
 from tests.ptx.memory import Region, aligned
+from tests.ptx.races import Traffic
 
 __all__ = ["Emulated"]
 
@@ -45,8 +46,9 @@ class Emulated:
     """See ``kernels.cuda.device.Device`` for the methods that it has in common with hardware.
 
     ``trace`` is what was asked for, in order: pairs of a word (``launch sum_float32``, ``copy in``, ``record``,
-    ``wait``, ``synchronize`` ...) and a stream. Memory whose bytes MPI or the host write by address must not be
-    watched for reads of what was never written: ``watched=False``.
+    ``wait``, ``synchronize`` ...) and a stream. ``traffic`` is the bytes that kernels moved so far, by width. Memory
+    whose bytes MPI or the host write by address must not be watched for reads of what was never written:
+    ``watched=False``.
     """
 
     name = "PTX interpreter"
@@ -54,6 +56,7 @@ class Emulated:
 
     def __init__(self, capability: Capability = (9, 0), *, delayed: bool = False, watched: bool = True) -> None:
         self.trace: list[tuple[str, int]] = []
+        self.traffic: Traffic = Counter()
         self._capability, self._delayed, self._watched = capability, delayed, watched
         self._regions: WeakValueDictionary[int, Region] = WeakValueDictionary()
         self._queues: defaultdict[int, Queue] = defaultdict(Queue)
@@ -67,9 +70,11 @@ class Emulated:
         regions = list(self._regions.values())
         made = program(kernel, self._capability)
         given = tuple(arguments)
-        self._queue(
-            f"launch {kernel.name}", stream, lambda: machine.launch(made, blocks, kernel.threads, given, regions)
-        )
+
+        def work() -> None:
+            self.traffic += machine.launch(made, blocks, kernel.threads, given, regions)
+
+        self._queue(f"launch {kernel.name}", stream, work)
 
     def allocate(self, nbytes: int, stream: int = LEGACY) -> DeviceArray:
         octets = aligned(nbytes)

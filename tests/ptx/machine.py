@@ -16,7 +16,7 @@ from tests.ptx.faults import Fault
 from tests.ptx.memory import Global, Private, Region
 from tests.ptx.operands import KINDS
 from tests.ptx.program import Built, Flow, Program
-from tests.ptx.races import Log
+from tests.ptx.races import Log, Traffic
 from tests.ptx.spaces import Spaces
 from tests.ptx.syntax import Variable
 from tests.ptx.threads import Active, Threads, joined
@@ -31,8 +31,8 @@ TOGETHER = 1 << 15
 def launch(
     program: Program, blocks: int, threads: int, arguments: Sequence[int | float], regions: Sequence[Region],
     *, limit: int = 1_000_000,
-) -> None:  # fmt: skip
-    """Run ``blocks`` blocks of ``threads`` threads on global memory that consists of ``regions``.
+) -> Traffic:  # fmt: skip
+    """Run ``blocks`` blocks of ``threads`` threads on global memory that consists of ``regions``, and tell the traffic.
 
     Fault if the kernel does what it may not, or takes more than ``limit`` instructions for some of its blocks.
     """
@@ -59,6 +59,7 @@ def launch(
             _Run(program, group, limit).to_the_end()
         _named(program, group.spaces.shared_log.check)
     _named(program, reached.check)
+    return reached.traffic()
 
 
 class _Run:

@@ -7,6 +7,7 @@ that is judged, and a race is found in every run.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from tests.ptx.faults import Fault
 from tests.ptx.threads import WARP, Array
 
-__all__ = ["ATOMIC", "READ", "WRITE", "Log"]
+__all__ = ["ATOMIC", "READ", "WRITE", "Access", "Log", "Traffic"]
+
+Traffic = Counter[tuple[int, int]]
+"""Bytes by what was done (READ, WRITE, ATOMIC) and the bytes that one access moves."""
 
 READ, WRITE, ATOMIC = 0, 1, 2
 NOBODY, ATOMICALLY = -1, -2
@@ -45,6 +49,13 @@ class Log:
         """Remember an access."""
         if access.addresses.size:
             self._accesses.append(access)
+
+    def traffic(self) -> Traffic:
+        """Bytes moved."""
+        moved: Traffic = Counter()
+        for access in self._accesses:
+            moved[access.how, access.width] += access.width * access.addresses.size
+        return moved
 
     def check(self) -> None:
         """Fault if two of the accesses race."""
