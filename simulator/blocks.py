@@ -5,7 +5,7 @@ Memory grows with the messages of one block, not with those of the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NoReturn
@@ -23,6 +23,7 @@ __all__ = ["Block", "blocks"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Wire = Callable[[int], int]
 
 _MOST_SPANS = 16
 """A block is full with this many spans for each message that it should hold."""
@@ -59,16 +60,19 @@ class Block:
     span_first: Ints
 
 
-def blocks(algorithm: Algorithm, size: int, nbytes: int, itemsize: int = 1, least: int = 65536) -> Iterator[Block]:
+def blocks(
+    algorithm: Algorithm, size: int, nbytes: int, itemsize: int = 1, least: int = 65536, wire: Wire | None = None
+) -> Iterator[Block]:
     """The messages of ``algorithm`` for ``size`` ranks and a vector of ``nbytes`` bytes, in order of their rounds.
 
     A block holds whole rounds and at least ``least`` messages; the last may hold fewer, and so may those of scattered
-    chunks. Chunks end between elements of ``itemsize`` bytes. A schedule without rounds has no blocks.
+    chunks. Chunks end between elements of ``itemsize`` bytes. A schedule without rounds has no blocks. ``wire(count)``:
+    bytes of a chunk of so many elements on the wire, if these are others.
 
     Raises ScheduleError naming rank, round and chunks where sends and receives do not match, for they would wait for
     ever, and where ranks differ in their number of rounds.
     """
-    cut = Cut.of(algorithm, size, nbytes, itemsize)
+    cut = Cut.of(algorithm, size, nbytes, itemsize).encoded(wire)
     sends, receives = Side(), Side()
     begin = number = 0
     for number, found in enumerate(parts(algorithm, size), start=1):
@@ -87,14 +91,14 @@ def _block(algorithm: Algorithm, size: int, begin: int, rounds: int, sends: Side
     pairs = pair(size, cut.chunks, begin, rounds, sent, receives.taken())
     if pairs.fault >= 0:
         _complain(algorithm, size, begin + pairs.fault)
-    content = cut.nbytes(sent.low, sent.high, pairs.span_first)
+    content = cut.encoded(None).nbytes(sent.low, sent.high, pairs.span_first)
     block = Block(
         first_round=begin,
         rounds=rounds,
         source=sent.rank,
         dest=sent.peer,
         round=np.repeat(np.arange(begin, begin + rounds), np.diff(pairs.first)),
-        nbytes=content,
+        nbytes=content if cut.wire is None else cut.nbytes(sent.low, sent.high, pairs.span_first),
         content=content,
         folds=pairs.folds,
         mutual=pairs.mutual,
@@ -113,11 +117,12 @@ def _permuted(block: Block, order: Ints) -> Block:
     shift: Ints = block.span_first[order] - span_first[:-1]
     moved = np.repeat(shift, lengths) + np.arange(len(block.spans))
     content = block.content[order]
+    same = block.nbytes is block.content
     return replace(
         block,
         source=block.source[order],
         dest=block.dest[order],
-        nbytes=content,
+        nbytes=content if same else block.nbytes[order],
         content=content,
         folds=block.folds[order],
         mutual=block.mutual[order],

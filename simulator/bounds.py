@@ -70,9 +70,11 @@ def lower_bound(
     share = (
         (size - 1) / size if CONTRACTS[algorithm.collective].reduces and algorithm.collective != "push_pull" else 0.0
     )
-    reduction = share * nbytes * min(gamma for _, gamma in model.reduction.levels)
-    # Pieces that are staged are folded while later ones are on their way.
-    aside = eager or bool(network.topology.relays)
+    fused = None if model.encoding is None else model.encoding.add
+    gammas = (gamma for _, gamma in model.reduction.levels) if fused is None else (fused.per_byte,)
+    reduction = share * nbytes * min(gammas)
+    # Staged pieces and decoded messages are folded while others are on their way.
+    aside = eager or bool(network.topology.relays) or fused is not None
     work = max(ports, reduction) if aside else max(ports, together + reduction)
     return Bound(heard, ports, _cut(algorithm, moved, network) if contention else 0.0, reduction, work)
 

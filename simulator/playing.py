@@ -12,6 +12,7 @@ from collectives.catalogue import Algorithm
 from simulator import agenda, events, fluid, settled, world
 from simulator.blocks import Block, blocks
 from simulator.conditions import Conditions
+from simulator.cut import Cut
 from simulator.networks import Network
 from simulator.pricing import Priced, Pricing
 
@@ -131,12 +132,15 @@ class _Player:
         """The blocks of all phases, with the number of their phase and of the round at which the phase begins."""
         for number, phase in enumerate(self.phases):
             begin, last = self.rounds, 0
-            if self.network.model.encoding is not None:
-                self.network.model.encoding.check(phase.itemsize)
-            for block in blocks(phase.algorithm, self.size, phase.nbytes, phase.itemsize):
+            encoding = self.network.model.encoding
+            if encoding is not None:
+                encoding.check(phase.itemsize)
+                self.pricing.follow(Cut.of(phase.algorithm, self.size, phase.nbytes, phase.itemsize))
+            wire = encoding and encoding.wire
+            for block in blocks(phase.algorithm, self.size, phase.nbytes, phase.itemsize, wire=wire):
                 last = block.first_round + block.rounds
                 self.rounds = begin + last
-                yield number, begin, self.pricing.encoded(block)
+                yield number, begin, block
 
     def count(self, block: Block, priced: Priced) -> None:
         self.messages += len(block.source)

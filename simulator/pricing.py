@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.blocks import Block
+from simulator.coded import Coding
 from simulator.conditions import Conditions
+from simulator.cut import Cut
 from simulator.networks import Network
 from simulator.staging import Stages
 
@@ -61,6 +63,7 @@ class Pricing:
         self._stages = Stages(self._ids, self._latency)
         self.first, self.links, self.hops = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), 0
         self._uniform = _uniform(network)
+        self._coded: Coding | None = None
 
     def price(self, block: Block, *, routes: bool, alike: bool = False) -> Priced:
         """The costs of each message of ``block``; ``routes``: whether the engine needs them.
@@ -69,8 +72,8 @@ class Pricing:
         """
         nbytes, message = block.nbytes, self._model.message
         route, latency, bandwidth = self._way(block, routes=routes)
-        encode, decode = self._coding(block.content)
-        fold = np.where(block.folds, self._model.reduction.seconds(block.content), 0.0)
+        encode, decode = self._coding(block)
+        fold = self._folding(block, block.content)
         delay = message.delay(nbytes) + latency + self._later(block, alike=alike)
         ideal = self._ideal(block, bandwidth)
         fill = 0.0
@@ -94,10 +97,10 @@ class Pricing:
             delay = delay + self._jitter.draw(self._chance, len(nbytes))
         return Priced(send, receive, delay, ideal, gap, fold, eager, route, parts)
 
-    def encoded(self, block: Block) -> Block:
-        """``block`` with the bytes that its messages have on the wire."""
-        encoding = self._model.encoding
-        return block if encoding is None else replace(block, nbytes=encoding.nbytes(block.content))
+    def follow(self, cut: Cut) -> None:
+        """A phase with ``cut`` begins: from now on its blocks are priced, in their order, if vectors are encoded."""
+        if self._model.encoding is not None:
+            self._coded = Coding(self._model.encoding, self._network.size, cut)
 
     def _way(self, block: Block, *, routes: bool) -> tuple[Ints, Floats | float, Floats | float]:
         """The route of each message, its latency, and the lowest bandwidth on it."""
@@ -106,10 +109,24 @@ class Pricing:
         route = self._routed(block)
         return route, self._latency[route], self._bandwidth[route]
 
-    def _coding(self, content: Ints) -> tuple[Floats | float, Floats | float]:
+    def _coding(self, block: Block) -> tuple[Floats | float, Floats | float]:
         """Seconds to encode and to decode each message."""
         encoding = self._model.encoding
-        return (0.0, 0.0) if encoding is None else (encoding.encode.seconds(content), encoding.decode.seconds(content))
+        if encoding is None or not encoding.works:
+            return 0.0, 0.0
+        assert self._coded is not None
+        found = self._coded.of(block)
+        decode = encoding.decode.seconds(found.chunks, block.content)
+        if encoding.add is not None:
+            decode = np.where(block.folds, encoding.add.seconds(found.chunks, block.content), decode)
+        return encoding.encode.seconds(found.fresh, found.nbytes), decode
+
+    def _folding(self, block: Block, content: Ints) -> Floats:
+        """Seconds to reduce ``content`` bytes of each message, where its receiver does that after all else."""
+        encoding = self._model.encoding
+        if encoding is not None and encoding.add is not None:
+            return np.zeros(len(content))
+        return np.where(block.folds, self._model.reduction.seconds(content), 0.0)
 
     def _ideal(self, block: Block, bandwidth: Floats | float) -> Floats:
         """Seconds for which the bytes take the ports when they are alone and rest nowhere."""
@@ -128,8 +145,7 @@ class Pricing:
         """Seconds in the ports, of the last piece's fold, and of the first piece in other stages than the slowest."""
         staging, stages = self._model.staging, self._stages.at(route)
         pieces = staging.pieces(block.nbytes, stages)
-        piece = self._model.reduction.seconds(-(-block.content // pieces))
-        fold = np.where(block.folds, piece, 0.0)
+        fold = self._folding(block, -(-block.content // pieces))
         ideal = staging.taken(block.nbytes, pieces, stages, ideal, fold)
         return ideal, fold, staging.fill(block.nbytes, pieces, stages)
 

@@ -102,6 +102,8 @@ def quick(
         return Asymmetric(f"{network.name} does not look the same from every rank")
     if network.model.cores and len(np.unique(topology.machine[network.place])) < size:
         return Asymmetric("ranks share the cores of a machine")
+    if network.model.encoding is not None:
+        return Asymmetric("with an encoding, what is encoded anew is followed at every rank")
     found = equivariance(algorithm, size, nbytes, itemsize)
     if found is None:
         return Asymmetric(f"{algorithm.label} with {nbytes} bytes does not look the same from every rank")
@@ -260,9 +262,8 @@ def _links(network: Network, found: Relabelling) -> int:
 
 def _played(found: Relabelling, network: Network, contention: bool) -> Symmetric:
     """All ranks are in step: a message starts when both ports are free, and nothing but its like is on its way."""
-    pricing, message = Pricing(network, Conditions()), network.model.message
-    block = pricing.encoded(found.messages)
-    priced = pricing.price(block, routes=False, alike=True)
+    block, message = found.messages, network.model.message
+    priced = Pricing(network, Conditions()).price(block, routes=False, alike=True)
     busy = priced.ideal
     if contention and network.translations == "cyclic":
         busy = np.maximum(busy, _shared(network, block))

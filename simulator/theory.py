@@ -43,15 +43,18 @@ def seconds(
     ``alpha``: seconds per message, ``beta``: seconds per byte, ``gamma``: seconds per reduced byte. It treats bytes
     as divisible, so it is off by up to one element a chunk where the chunks do not divide the vector.
 
-    ``encoding``: every message on the longest path is taken for a mean one, encoded before it leaves and decoded when
-    it is there. That is exact where a rank sends one message in each of its rounds, all of one size, as in a ring;
-    where a sender goes on while its receiver decodes, the truth is less.
+    ``encoding``: every message on the longest path is taken for a mean one of one chunk, encoded before it leaves and
+    decoded when it is there. That is exact where all messages are alike and carry what was just reduced, as in
+    recursive doubling; what is passed on as it came is not encoded again, and where a sender goes on while its receiver
+    decodes the truth is less too.
     Raises ValueError for a size that the algorithm does not support, or a number that is negative or not finite.
     """
     _check(nbytes, alpha, beta, gamma)
     cost = algorithm.cost(size)
     if encoding is not None and cost.messages and nbytes:
         alpha, beta = _encoded(encoding, nbytes * float(cost.volume / cost.messages), alpha, beta)
+        # The kernel that adds what it decodes does both at once.
+        gamma = gamma if encoding.add is None else encoding.add.per_byte - encoding.decode.per_byte
     return cost.seconds(nbytes, alpha, beta, gamma)
 
 
