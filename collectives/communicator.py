@@ -19,7 +19,6 @@ from collectives.compression.explained import on_wire
 from collectives.compression.memory import Compress, method_of
 from collectives.explanation import Explanation
 from collectives.handles import Handle
-from collectives.places import in_the_host
 from collectives.profile import Profile
 from collectives.runner import Choice, Runner
 from collectives.selection import Prices
@@ -242,7 +241,6 @@ class Communicator(Handle):
             send = None if buffers.in_place(sendbuf) else buffers.block(sendbuf, writable=False)
             if self._compressed is None:
                 self._compressed = Compressed(self._running())
-            send, recv = send and in_the_host(send, writable=False), in_the_host(recv, writable=True)
             self._compressed.allreduce(send, recv, op, algorithm, compress)
         except Declined as reason:
             raise ValueError(f"this call can't be compressed: {reason}") from None

@@ -8,19 +8,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from mpi4py import MPI
 
-from collectives import buffers, operations, selection
-from collectives.buffers import Array, Block, Declined, Vector
+from collectives import buffers, memory, operations, selection
+from collectives.buffers import Block, Declined, Vector
 from collectives.catalogue import Algorithm
 from collectives.compression.memory import Compress, Compression, Method
 from collectives.compression.shared import Gather, Shared, Sum, steps
-from collectives.executors.encoded import Coder, Encoded, Floats, Octets, encode_plan
+from collectives.compression.wires import Wires
+from collectives.executors.encoded import Encoded, Flat, Floats, encode_plan
 from collectives.executors.signature import Signature
+from collectives.memory import Workspace
+from collectives.places import in_the_host, joined
 from collectives.runner import LARGEST_CACHE, Choice, Runner
 from collectives.selection import Prices
 from kernels.compress import Encoding
+from kernels.device_array import DeviceArray
 
 __all__ = ["Compressed", "encoded_prices"]
 
+_FLOAT = np.dtype(np.float32)
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
@@ -44,27 +49,35 @@ class Compressed:
         self._runner = runner
         self._plans: dict[_Key, tuple[Algorithm, Encoded]] = {}
         self._named: dict[str, Compression] = {}
-        self._store = self._inbox = np.empty(0, np.uint8)
-        self._work = np.empty(0, np.float32)
+        self._wires, self._work = Wires(), Workspace()
         self.uses = Counter[str]()
 
     def allreduce(self, send: Block | None, recv: Block, op: MPI.Op, choice: Choice, compress: Compress) -> None:
         """The sum of everybody's vector at everybody, ``compress``ed on its way; computed in float32.
 
-        Raises ValueError for what is no sum of floating-point numbers, and for a ``choice`` that does not fit.
+        Float32 on a device is encoded and decoded there, on the stream of ``recv``; whatever else is on a device goes
+        through the host. Raises ValueError for what is no sum of floating-point numbers, and for a ``choice`` that
+        does not fit.
         """
         compression = self._compression(compress)
         _check(send, recv, op)
-        values = self._values(recv if send is None else send, recv)
-        if isinstance(compression.method, Shared):
-            self._share(compression, values, choice)
-        else:
-            self._encode(compression, compression.method, values, choice)
-        if values is not recv.array:
-            _convert(values, recv.array)
+        send, recv = _placed(send, recv, compression.method)
+        with np.errstate(all="ignore"):  # as MPI does; what is too large for a type is infinite
+            self._sum_of(compression, send, recv, choice)
         recv.finish()
         if compression is not compress:
             compression.reset()  # another call by this name may be for another gradient
+
+    def _sum_of(self, compression: Compression, send: Block | None, recv: Block, choice: Choice) -> None:
+        if recv.element.dtype == _FLOAT:
+            if send is not None:
+                memory.copy(recv.octets, send.octets)
+            self._sum(compression, recv.array, choice)
+            return
+        with self._work.borrowed(recv.count, _FLOAT, recv.octets) as values:
+            np.copyto(values, (recv if send is None else send).array, casting="unsafe")
+            self._sum(compression, values, choice)
+            np.copyto(recv.array, values, casting="unsafe")
 
     def _compression(self, compress: Compress) -> Compression:
         if isinstance(compress, Compression):
@@ -74,32 +87,26 @@ class Compressed:
             self._named[name] = Compression(compress)
         return self._named[name]
 
-    def _values(self, source: Block, recv: Block) -> Floats:
-        """What this rank brings, in float32, where the result may lie: in the receive buffer if that is float32."""
-        if recv.array.dtype == np.float32:
-            values = recv.array
+    def _sum(self, compression: Compression, values: Flat, choice: Choice) -> None:
+        if not isinstance(compression.method, Shared):
+            self._encode(compression, compression.method, values, choice)
         else:
-            if self._work.size < recv.count:
-                self._work = np.empty(recv.count, np.float32)
-            values = self._work[: recv.count]
-        if values is not source.array:
-            _convert(source.array, values)
-        return values
+            assert not isinstance(values, DeviceArray)
+            self._share(compression, values, choice)
 
-    # --- an encoding on the wire ------------------------------------------------------------------------------------
+    # --- an encoding on the wire --------------------------------------------------------------------------------------
 
-    def _encode(self, compression: Compression, encoding: Encoding, values: Floats, choice: Choice) -> None:
+    def _encode(self, compression: Compression, encoding: Encoding, values: Flat, choice: Choice) -> None:
         algorithm, encoded = self._plan(values.size, choice, encoding)
         how = f"{algorithm.label}, {compression.name} on the wire"
         self._agree(how, values.size)
-        store, inbox = self._memory(encoded)
-        residual = compression.owed(values.size)
+        residual = compression.owed(values)
         counter = compression.draw(encoded.counters)
-        coder = Coder(encoded, encoding, values, (store, inbox), residual, counter)
         executor = self._runner.context.executor
         executor.timeout = self._runner.settings.timeout
-        executor.run(encoded.plan, (store, inbox), around=coder)
-        coder.finish()
+        with self._wires.coder(encoded, encoding, values, residual, counter) as (coder, buffers):
+            executor.run(encoded.plan, buffers, around=coder)
+            coder.finish()
         self.uses[how] += 1
 
     def _plan(self, count: int, choice: Choice, encoding: Encoding) -> tuple[Algorithm, Encoded]:
@@ -119,14 +126,6 @@ class Compressed:
     def _agree(self, how: str, count: int) -> None:
         if self._runner.settings.check:
             self._runner.context.executor.verify(Signature("allreduce", how, "sum", "float32", count))
-
-    def _memory(self, encoded: Encoded) -> tuple[Octets, Octets]:
-        store, inbox = encoded.plan.lengths
-        if self._store.size < store:
-            self._store = np.empty(store, np.uint8)
-        if self._inbox.size < inbox:
-            self._inbox = np.empty(inbox, np.uint8)
-        return self._store[:store], self._inbox[:inbox]
 
     # --- exact collectives of what is compressed --------------------------------------------------------------------
 
@@ -161,6 +160,10 @@ def _check(send: Block | None, recv: Block, op: MPI.Op) -> None:
         raise Declined("different datatypes or counts to send and to receive")
 
 
-def _convert(source: Array, target: Array) -> None:
-    with np.errstate(all="ignore"):  # too large for the target: infinite, as the encodings have it
-        np.copyto(target, source, casting="unsafe")
+def _placed(send: Block | None, recv: Block, method: Method) -> tuple[Block | None, Block]:
+    """Both in one place: where they are, or in the host if there is no way to compress them on the device."""
+    if send is not None:
+        send, recv = joined(send, recv)
+    if isinstance(method, Shared) or recv.element.dtype != _FLOAT:
+        send, recv = send and in_the_host(send, writable=False), in_the_host(recv, writable=True)
+    return send, recv

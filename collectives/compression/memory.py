@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from collectives.compression.shared import Majority
-from collectives.executors.encoded import Floats
+from collectives.executors.encoded import Flat, Floats, zeros_like
+from collectives.memory import place
 from kernels import compress as known
 from kernels.compress import Encoding
 
@@ -27,7 +26,7 @@ class Compression:
     def __init__(self, method: str | Method, *, feedback: bool = False) -> None:
         self.method = method_of(method)
         self.feedback = feedback
-        self.residual: Floats | None = None
+        self.residual: Flat | None = None
         self.start: Floats | None = None
         self._counter = 0
 
@@ -43,20 +42,22 @@ class Compression:
         """Forget what is still owed and where to start, on all ranks alike; random numbers go on."""
         self.residual = self.start = None
 
-    def owed(self, count: int) -> Floats | None:
-        """The residual for a gradient of ``count`` elements, None without feedback. Begins with zeros.
+    def owed(self, values: Flat) -> Flat | None:
+        """The residual for a gradient of as many elements as ``values``, where those are; None without feedback.
 
-        Raises ValueError for another number of elements than before.
+        Begins with zeros. Raises ValueError for another number of elements than before, and for another place.
         """
         if not self.feedback:
             return None
         if self.residual is None:
-            self.residual = np.zeros(count, np.float32)
-        if self.residual.size != count:
+            self.residual = zeros_like(values)
+        if self.residual.size != values.size:
             raise ValueError(
-                f"{self!r} keeps what {self.residual.size} elements lost, and this call has {count}: "
+                f"{self!r} keeps what {self.residual.size} elements lost, and this call has {values.size}: "
                 "make a Compression for each gradient, or reset() this one on all ranks"
             )
+        if place(self.residual) != place(values):
+            raise ValueError(f"{self!r} keeps what was lost {place(self.residual)}, and this call is {place(values)}")
         return self.residual
 
     def draw(self, counters: int) -> int:

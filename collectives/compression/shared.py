@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Remembering(Protocol):
 
     start: Floats | None
 
-    def owed(self, count: int) -> Floats | None:
+    def owed(self, values: Floats) -> Any:
         """The residual, None without feedback."""
         ...
 
@@ -99,7 +99,7 @@ def exchanges(method: Shared, count: int) -> tuple[Exchange, ...]:
 
 def steps(values: Floats, size: int, compression: Remembering) -> Generator[Sum | Gather, None, None]:
     """Turn ``values`` into the sum over ``size`` ranks, or what the method, a Shared one, makes of it."""
-    residual, counter, method = compression.owed(values.size), compression.draw(1), compression.method
+    residual, counter, method = compression.owed(values), compression.draw(1), compression.method
     if values.size == 0:
         return _nothing()
     if isinstance(method, RandomK):

@@ -48,7 +48,7 @@ def _run_encoded(
     plans = [encode_plan(algorithm, rank, size, count, encoding.nbytes) for rank in range(size)]
     buffers = [_buffers(plan) for plan in plans]
     coders = [
-        Coder(plan, encoding, output, memory, compression.owed(count), compression.draw(plan.counters))
+        Coder(plan, encoding, output, memory, compression.owed(output), compression.draw(plan.counters))
         for plan, output, memory, compression in zip(plans, outputs, buffers, compressions, strict=True)
     ]
     for number in range(plans[0].plan.rounds):

@@ -19,12 +19,16 @@ from collectives.catalogue import Algorithm
 from collectives.compression.codings import Coding, Codings, Loss, codings
 from collectives.executors.plan import Plan, Receive, Step, lower
 from collectives.schedule import OVERWRITE, extents
+from kernels import reduce
 from kernels.compress import Encoding
+from kernels.device_array import DeviceArray
 
-__all__ = ["Coder", "Encoded", "Floats", "Octets", "encode_plan"]
+__all__ = ["Coder", "Encoded", "Flat", "Floats", "Octets", "Place", "encode_plan", "zeros_like"]
 
 Floats = NDArray[np.float32]
 Octets = NDArray[np.uint8]
+Flat = Floats | DeviceArray
+"""Float32 values, in the host or on a device."""
 
 STORE, INBOX = 0, 1
 
@@ -33,6 +37,7 @@ STORE, INBOX = 0, 1
 class Place:
     """A chunk: elements ``lo .. hi - 1`` of the vector, and bytes ``start .. stop - 1`` of a buffer of the plan."""
 
+    chunk: int
     lo: int
     hi: int
     buffer: int
@@ -48,19 +53,20 @@ class Arrival:
     folds: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """One rank's part of an allreduce with an encoding: ``plan`` in bytes over the store and the inbox.
 
     ``before[i]`` is what to encode before step ``i`` of the plan, ``after[i]`` what has come when it is done, in the
-    order in which it commits, and ``last`` what to encode at the end, for the rank's own copy. ``counters`` is how many
-    different counters the encodings of a call need.
+    order in which it commits, and ``last`` what to encode at the end, for the rank's own copy. ``chunks`` are their
+    places in the store. ``counters`` is how many different counters the encodings of a call need.
     """
 
     plan: Plan
     before: tuple[tuple[tuple[Coding, Place], ...], ...]
     after: tuple[tuple[Arrival, ...], ...]
     last: tuple[tuple[Coding, Place], ...]
+    chunks: tuple[Place, ...]
     counters: int
 
 
@@ -83,12 +89,14 @@ def encode_plan(algorithm: Algorithm, rank: int, size: int, count: int, nbytes: 
     found = codings(algorithm, size)
     before = tuple(_coded(found, rank, step.index, chunks) for step in plan.steps)
     last = _coded(found, rank, plan.rounds, chunks)
-    return Encoded(plan, before, tuple(arrivals for _, arrivals in steps), last, found.numbers)
+    after = tuple(arrivals for _, arrivals in steps)
+    return Encoded(plan, before, after, last, tuple(chunks), found.numbers)
 
 
 def _laid_out(parts: Sequence[tuple[int, int]], nbytes: Callable[[int], int]) -> list[Place]:
     ends = accumulate((nbytes(hi - lo) for lo, hi in parts), initial=0)
-    return [Place(lo, hi, STORE, start, stop) for (lo, hi), (start, stop) in zip(parts, pairwise(ends), strict=True)]
+    cuts = zip(parts, pairwise(ends), strict=True)
+    return [Place(chunk, lo, hi, STORE, start, stop) for chunk, ((lo, hi), (start, stop)) in enumerate(cuts)]
 
 
 def _coded(found: Codings, rank: int, number: int, chunks: Sequence[Place]) -> tuple[tuple[Coding, Place], ...]:
@@ -134,42 +142,58 @@ class Coder:
     """
 
     def __init__(
-        self, encoded: Encoded, encoding: Encoding, values: Floats, buffers: tuple[Octets, Octets],
-        residual: Floats | None, counter: int,
+        self, encoded: Encoded, encoding: Encoding, values: Flat, buffers: tuple[Octets, Octets],
+        residual: Flat | None, counter: int,
     ) -> None:  # fmt: skip
         self._encoded, self._encoding, self._values, self._buffers = encoded, encoding, values, buffers
         self._residual, self._counter = residual, counter
 
     def before(self, index: int) -> None:
         """Encode what step ``index`` sends."""
-        self._encode(self._encoded.before[index])
+        for coding, place in self._encoded.before[index]:
+            self._encode(coding, place)
 
     def after(self, index: int) -> None:
         """Decode what step ``index`` received."""
         for arrival in self._encoded.after[index]:
-            decode = self._encoding.decode_add if arrival.folds else self._encoding.decode
-            decode(self._wire(arrival.place), self._own(arrival.place))
+            self._decode(arrival)
 
     def finish(self) -> None:
         """After the last step: let this rank hold what others hold."""
-        self._encode(self._encoded.last)
+        for coding, place in self._encoded.last:
+            self._encode(coding, place)
 
-    def _encode(self, jobs: Sequence[tuple[Coding, Place]]) -> None:
-        for coding, place in jobs:
-            own, wire, counter = self._own(place), self._wire(place), self._counter + coding.number
-            if self._residual is None or coding.loss is Loss.ELSEWHERE:
-                self._encoding.encode(own, wire, counter=counter)
-                if coding.held:
-                    self._encoding.decode(wire, own)
-            elif coding.loss is Loss.FIRST:
-                self._encoding.encode_feedback(own, wire, self._residual[place.lo : place.hi], counter=counter)
-            else:
-                lost = np.zeros_like(own)
-                self._encoding.encode_feedback(own, wire, lost, counter=counter)
-                self._residual[place.lo : place.hi] += lost
+    def _encode(self, coding: Coding, place: Place) -> None:
+        own, wire, counter = self._values[place.lo : place.hi], self._wire(place), self._counter + coding.number
+        residual = None if self._residual is None else self._residual[place.lo : place.hi]
+        if residual is None or coding.loss is Loss.ELSEWHERE:
+            self._encoding.encode(own, wire, counter=counter)
+            if coding.held:
+                self._encoding.decode(wire, own)
+        elif coding.loss is Loss.FIRST:
+            self._encoding.encode_feedback(own, wire, residual, counter=counter)
+        else:
+            lost = zeros_like(own)
+            self._encoding.encode_feedback(own, wire, lost, counter=counter)
+            reduce.get("sum")(residual, lost, residual)
 
-    def _own(self, place: Place) -> Floats:
-        return self._values[place.lo : place.hi]
+    def _decode(self, arrival: Arrival) -> None:
+        place = arrival.place
+        decode = self._encoding.decode_add if arrival.folds else self._encoding.decode
+        decode(self._wire(place), self._values[place.lo : place.hi])
 
-    def _wire(self, place: Place) -> Octets:
+    def _wire(self, place: Place) -> Octets | DeviceArray:
+        """Where the encoding writes and reads a chunk."""
         return self._buffers[place.buffer][place.start : place.stop]
+
+
+def zeros_like(values: Flat) -> Flat:
+    """Float32 zeros, as many as ``values`` has and where it is. On a device this waits for its stream."""
+    zeros = np.zeros(values.size, np.float32)
+    if not isinstance(values, DeviceArray):
+        return zeros
+    device = values.device
+    made = device.allocate(zeros.nbytes, values.stream).view(np.float32)
+    device.copy_in(made, zeros, values.stream)
+    device.synchronize(values.stream)  # the copy reads zeros until then
+    return made

@@ -223,13 +223,13 @@ def test_ring_sends_each_chunk_but_two_twice() -> None:
 
 def test_a_compression_serves_one_gradient() -> None:
     compression = Compression("int8", feedback=True)
-    owed = compression.owed(10)
+    owed = compression.owed(np.empty(10, np.float32))
     assert owed is not None
-    assert compression.owed(10) is owed
+    assert compression.owed(np.empty(10, np.float32)) is owed
     with pytest.raises(ValueError, match=r"keeps what 10 elements lost, and this call has 11: make a Compression"):
-        compression.owed(11)
+        compression.owed(np.empty(11, np.float32))
     compression.reset()
-    fresh = compression.owed(11)
+    fresh = compression.owed(np.empty(11, np.float32))
     assert fresh is not None
     assert not fresh.any()
 
@@ -238,7 +238,7 @@ def test_a_compression_uses_no_counter_twice() -> None:
     compression = Compression("int8")
     firsts = [compression.draw(7) for _ in range(3)]
     assert firsts == [0, 7, 14]
-    assert compression.owed(10) is None
+    assert compression.owed(np.empty(10, np.float32)) is None
 
 
 def test_ranks_that_bring_different_things_are_named() -> None:
