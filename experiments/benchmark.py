@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments import on_ranks, places
+from experiments.device_option import Device, require
 from experiments.errors import Failure, UsageFault
 from experiments.launches import LAUNCHES, SAMPLES, Measurement, Notify, Progress, measure, start_fresh
 from experiments.units import format_seconds, parse_ranks, parse_seconds, parse_sizes
@@ -66,6 +67,7 @@ def command(
     time_limit: TimeLimit = "60s",
     cell_limit: CellLimit = "5min",
     in_place: InPlace = False,
+    device: Device = "cpu",
     form: Form = "table",
     output: Output = None,
     profile: Profiled = None,
@@ -78,6 +80,7 @@ def command(
 
     Example: ciranda bench ring circulant -n 2,4 --sizes 8:1MiB --output results
     """
+    require(device)
     grid = _grid(algorithms, sizes, dtype, op, form, both=in_place, as_json=as_json)
     counts = parse_ranks(",".join(ranks or ["2"]))
     limits, place = (parse_seconds(time_limit), parse_seconds(cell_limit)), places.parse(on)
@@ -86,6 +89,7 @@ def command(
         measured = measure(
             grid, counts, folder, mpi=mpi, launches=launches, samples=samples, time_limit=limits[0],
             cell_limit=limits[1], profiles=profiles, seed=seed, notify=notify, place=place,
+            device=device,
         )  # fmt: skip
     _show(measured, form, as_json=as_json)
 
@@ -198,6 +202,7 @@ def _measure_here(
     time_limit: TimeLimit = "60s",
     cell_limit: CellLimit = "5min",
     in_place: InPlace = False,
+    device: Device = "cpu",
     form: Form = "table",
     output: Output = None,
     profile: Profiled = None,
@@ -223,12 +228,12 @@ def _measure_here(
     limits = parse_seconds(time_limit), parse_seconds(cell_limit)
     pace = Pace(_agreed_seed(comm, seed), launch, samples, *limits)
     if work is not None and samples_file is not None:
-        about = _take(comm, grid, pace, samples_file, work / "progress.jsonl")
+        about = _take(comm, grid, pace, samples_file, work / "progress.jsonl", device)
         if comm.rank == 0:
             (work / "job.json").write_text(json.dumps(about), encoding="utf-8")
         return
     if comm.rank != 0:
-        _take(comm, grid, pace, Path(), None)
+        _take(comm, grid, pace, Path(), None, device)
         return
     with results_folder(output) as folder:
         try:
@@ -237,7 +242,7 @@ def _measure_here(
             on_ranks.complain(fault, str(fault))
             comm.Abort(2)
             raise
-        measured = _summarised(folder, file, _take(comm, grid, pace, file, None), pace, profiles)
+        measured = _summarised(folder, file, _take(comm, grid, pace, file, None, device), pace, profiles)
         try:
             _show(measured, form, as_json=as_json)
         except Failure as fault:
@@ -245,27 +250,34 @@ def _measure_here(
             raise typer.Exit(1) from fault
 
 
-def _take(comm: MPI.Intracomm, grid: Grid, pace: Pace, file: Path, progress: Path | None) -> dict[str, Any]:
+def _take(
+    comm: MPI.Intracomm, grid: Grid, pace: Pace, file: Path, progress: Path | None, device: str
+) -> dict[str, Any]:
     """Take the samples of this launch, and say what it was like."""
-    from experiments import sampling
+    from experiments import sampling, vectors
     from experiments.environment import load_average
     from experiments.job import Job
 
-    job, load, began = Job.survey(comm), load_average(), time.monotonic()
+    job, load, place = Job.survey(comm), load_average(), vectors.of(device, comm)
+    began = time.monotonic()
     with ExitStack() as files:
         sink = None
         if comm.rank == 0:
             samples = files.enter_context(file.open("a", encoding="utf-8"))
             steps = files.enter_context(progress.open("w", encoding="utf-8")) if progress else None
             sink = sampling.Sink(samples, steps)
-        sampling.take(job, grid, pace, sink)
-    return job.describe() | {
-        "launch": pace.launch,
-        "sampling_seconds": time.monotonic() - began,
-        "load_average_before": load,
-        "load_average_after": load_average(),
-        "stories": sink.stories if sink else [],
-    }
+        sampling.take(job, grid, pace, sink, place)
+    return (
+        job.describe()
+        | place.describe()
+        | {
+            "launch": pace.launch,
+            "sampling_seconds": time.monotonic() - began,
+            "load_average_before": load,
+            "load_average_after": load_average(),
+            "stories": sink.stories if sink else [],
+        }
+    )
 
 
 def _summarised(
@@ -277,7 +289,8 @@ def _summarised(
     stories = about.pop("stories")
     around = environment.collect() | {"seed": pace.seed, "time_limit_seconds": pace.time_limit}
     around |= {"library": about["library"], "launches": [about]}
-    records = predict.predictions(raw.summarise(raw.read(file), about["library"]), profiles)
+    found = raw.summarise(raw.read(file), about["library"], device=about["device"], executor=about["executor"])
+    records = predict.predictions(found, profiles)
     raw.write_folder(folder, records, around, profiles)
     return Measurement(records, around, stories)
 

@@ -53,12 +53,14 @@ def measure(
     seed: int | None = None,
     notify: Notify | None = None,
     place: Place = LOCAL,
+    device: str = "cpu",
 ) -> Measurement:
     """Measure ``grid`` on each number of ranks and write the results folder (made if missing).
 
     ``time_limit`` (seconds) is for all launches with their starts. Every cell gets three samples in each launch
     whatever the limit, so a grid that is too large for it takes longer. ``profiles`` (by number of ranks) give the
-    predictions. ``notify`` is called from a thread of its own. ``place``: where the ranks run.
+    predictions. ``notify`` is called from a thread of its own. ``place``: where the ranks run; ``device``: where the
+    vectors lie ("cpu" or "cuda").
 
     Raises UsageFault for a request that cannot be met, and Failure when a launch dies or hangs; the samples taken
     until then stay in the folder. A wrong result is no exception: see ``Measurement.stories``.
@@ -68,7 +70,7 @@ def measure(
 
     jobs = [(count, number) for number in range(launches) for count in ranks]
     visits = sum(len(grid.cases(count)) for count, _ in jobs) * Pace.VISITS
-    series = _Series(grid, start_fresh(folder), mpi, place, samples, cell_limit, visits, notify)
+    series = _Series(grid, start_fresh(folder), mpi, place, samples, cell_limit, visits, notify, device)
     seed = secrets.randbits(32) if seed is None else seed
     surroundings = environment.collect() | {"mpi": mpi, "seed": seed, "time_limit_seconds": time_limit}
     surroundings |= {"place": place.name, "place_facts": place.describe()}
@@ -80,7 +82,9 @@ def measure(
         startup = max(0.0, time.monotonic() - began - job["sampling_seconds"])
     library: str = series.jobs[0]["library"]
     surroundings |= {"library": library, "launches": series.jobs}
-    records = predict.predictions(raw.summarise(raw.read(series.file), library, place.name), profiles or {})
+    executor: str = series.jobs[0].get("executor", raw.EXECUTOR)
+    found = raw.summarise(raw.read(series.file), library, place.name, device=device, executor=executor)
+    records = predict.predictions(found, profiles or {})
     raw.write_folder(folder, records, surroundings, profiles or {})
     return Measurement(records, surroundings, series.stories)
 
@@ -107,6 +111,7 @@ class _Series:
     cell_limit: float
     total: int
     notify: Notify | None
+    device: str = "cpu"
     done: int = 0
     jobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     stories: list[str] = field(default_factory=list[str])
@@ -133,7 +138,7 @@ class _Series:
         options = {
             "sizes": ",".join(map(str, grid.sizes)), "dtype": ",".join(grid.dtypes), "op": ",".join(grid.ops),
             "samples": pace.samples, "time-limit": pace.time_limit, "cell-limit": pace.cell_limit, "seed": pace.seed,
-            "launch": pace.launch, "work": work, "samples-file": self.file.resolve(),
+            "launch": pace.launch, "work": work, "samples-file": self.file.resolve(), "device": self.device,
         }  # fmt: skip
         both = ["--in-place"] if len(grid.placements) > 1 else []
         settings = [f"--{name}={value}" for name, value in options.items()]

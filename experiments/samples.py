@@ -78,11 +78,14 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def summarise(lines: Iterable[Mapping[str, Any]], library: str, place: str = "local") -> list[Record]:
+def summarise(
+    lines: Iterable[Mapping[str, Any]], library: str, place: str = "local", *,
+    device: str = "cpu", executor: str = EXECUTOR,
+) -> list[Record]:  # fmt: skip
     """One record for each cell that has samples: medians, intervals and the ratio to the native library.
 
     Samples of all launches count alike. Ordered by ranks, dtype, operation, size, and then native first. ``place``
-    names where the ranks ran.
+    names where the ranks ran, ``device`` where the vectors lay, ``executor`` what moved them.
     """
     piles: dict[_Key, _Pile] = defaultdict(_Pile)
     for line in lines:
@@ -93,9 +96,12 @@ def summarise(lines: Iterable[Mapping[str, Any]], library: str, place: str = "lo
             pile.add(line)
     keys = sorted((key for key, pile in piles.items() if pile.seconds), key=_place)
     return [
-        replace(_record(key, piles[key], piles.get(key._replace(algorithm=NATIVE)), library), place=place)
+        replace(
+            _record(key, piles[key], piles.get(key._replace(algorithm=NATIVE)), library, executor),
+            place=place, device=device,
+        )
         for key in keys
-    ]
+    ]  # fmt: skip
 
 
 def write_folder(
@@ -127,7 +133,7 @@ def _place(key: _Key) -> tuple[object, ...]:
     return key.ranks, key.dtype, key.op, key.in_place, key.nbytes, key.algorithm != NATIVE, key.algorithm
 
 
-def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str) -> Record:
+def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str, executor: str) -> Record:
     time = median(pile.seconds)
     means, cpu = pile.rank_means(), pile.cpu_times()
     algbw, busbw = bandwidths("allreduce", key.ranks, key.nbytes, time.value)
@@ -136,7 +142,7 @@ def _record(key: _Key, pile: _Pile, native: _Pile | None, library: str) -> Recor
     return Record(
         **key._asdict(),
         collective="allreduce",
-        executor=NATIVE if is_native else EXECUTOR,
+        executor=NATIVE if is_native else executor,
         library=library,
         measured_seconds=time.value,
         measured_low=time.low,

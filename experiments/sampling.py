@@ -22,16 +22,19 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from collectives import Communicator, catalogue
-from experiments import payload
+from experiments import payload, vectors
 from experiments.errors import Failure
 from experiments.grid import Case, Grid, Pace
 from experiments.job import Job
 from experiments.payload import Mistake
 from experiments.records import NATIVE
+from experiments.vectors import Vectors
 
 __all__ = ["Count", "Sampler", "Samples", "Sink", "take"]
 
-Vector = NDArray[Any]
+Vector = Any
+"""A NumPy array or a DeviceArray."""
+
 Times = NDArray[np.int64]
 Samples = tuple[Times, Times, Times]
 """When a rank entered and left each call, in ns of its clock, and the ns of CPU time that it spent in it."""
@@ -68,14 +71,16 @@ class Sink:
         self.samples.flush()
 
 
-def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None) -> None:
+def take(job: Job, grid: Grid, pace: Pace, sink: Sink | None, place: Vectors = vectors.HOST) -> None:
     """Take the samples of one launch; collective over ``job.comm``. ``sink`` is rank 0's, None elsewhere.
+
+    ``place``: where the vectors lie.
 
     A wrong result does not end it: it is written beside its samples, and told in ``sink.stories``. Raises Failure
     naming rank and cell when a call raises. A rank that waits in one cell for longer than ``pace.cell_limit`` writes
     where it is to stderr and ends with exit code 1.
     """
-    sampler, started = Sampler(job, pace.launch, max(grid.sizes)), time.perf_counter()
+    sampler, started = Sampler(job, pace.launch, max(grid.sizes), place=place), time.perf_counter()
     ranks = job.comm.size
     visits = [
         (number, case) for number in range(pace.VISITS) for case in grid.order(ranks, pace.seed, pace.launch, number)
@@ -114,11 +119,11 @@ def _share(sampler: Sampler, pace: Pace, started: float, left: int) -> Count:
 class Sampler:
     """Takes the samples of one launch over ``job.comm``, and holds what visits share: buffers, communicator, clock.
 
-    ``largest``: bytes of the longest vector. ``first``: the number of the first visit.
+    ``largest``: bytes of the longest vector. ``first``: the number of the first visit. ``place``: where vectors lie.
     """
 
-    def __init__(self, job: Job, launch: int, largest: int, first: int = 0) -> None:
-        self.job, self.launch, self.largest = job, launch, largest
+    def __init__(self, job: Job, launch: int, largest: int, first: int = 0, place: Vectors = vectors.HOST) -> None:
+        self.job, self.launch, self.largest, self.place = job, launch, largest, place
         self.comm = job.comm
         self.ours = Communicator(job.comm)
         self.started = time.perf_counter()
@@ -134,7 +139,7 @@ class Sampler:
         with _no_collector():
             warm = self._timed(call, warmups)
             if case.in_place:
-                result[:] = 0  # its own result is its next input, and must not grow beyond all bounds
+                self.place.fill(result, 0)  # its own result is its next input, and must not grow beyond all bounds
             times = self._timed(call, count(warm))
         after = self._checked_call(case, None if not case.in_place else call, send, result)
         self._finish(case, [before, after], (warm, True), (times, False), sink=sink)
@@ -146,7 +151,7 @@ class Sampler:
         singles: list[Samples] = []
         found: list[tuple[int, Mistake] | None] = []
         for _ in range(samples):
-            result[:] = send if case.in_place else 0
+            self.place.fill(result, send if case.in_place else 0)
             with _no_collector():
                 singles.append(self._timed(call, 1))
             found.append(self._checked_call(case, None, send, result))
@@ -182,7 +187,7 @@ class Sampler:
         if key not in self.buffers:
             count = self.largest // itemsize
             own = payload.contribution(self.comm.rank, self.comm.size, count, case.dtype, case.op)
-            self.buffers[key] = own, np.zeros_like(own)
+            self.buffers[key] = self.place.place(own), self.place.place(np.zeros_like(own))
         send, result = self.buffers[key]
         return send[: case.nbytes // itemsize], result[: case.nbytes // itemsize]
 
@@ -190,8 +195,9 @@ class Sampler:
         source = MPI.IN_PLACE if case.in_place else send
         op: MPI.Op = getattr(MPI, case.op.upper())
         if case.algorithm == NATIVE:
-            return partial(self.comm.Allreduce, source, result, op)
-        return partial(self.ours.Allreduce, source, result, op, algorithm=catalogue.parse(case.algorithm))
+            return self.place.timed(self.place.native(self.comm, source, result, op))
+        algorithm = catalogue.parse(case.algorithm)
+        return self.place.timed(partial(self.ours.Allreduce, source, result, op, algorithm=algorithm))
 
     def _checked_call(
         self, case: Case, call: Callable[[], object] | None, send: Vector, result: Vector
@@ -201,10 +207,10 @@ class Sampler:
         Gives rank 0 the first rank that is wrong, with the wrong elements of all ranks together.
         """
         if call is not None:
-            result[:] = send if case.in_place else 0
+            self.place.fill(result, send if case.in_place else 0)
             call()
         wanted = payload.expected(self.comm.size, send.size, case.dtype, case.op)
-        found = payload.mistake(result, wanted)
+        found = payload.mistake(self.place.look(result), wanted)
         wrong = np.array([found.wrong if found else 0], np.int64)
         self.comm.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
         return self._told(found, int(wrong[0])) if wrong[0] else None

@@ -19,6 +19,7 @@ from experiments.errors import Failure, UsageFault
 from experiments.grid import Grid
 from experiments.launches import run_ranks
 from experiments.records import read_document
+from kernels.cuda import presence
 
 MPI = os.environ.get("CIRANDA_TEST_MPI", "openmpi")
 
@@ -234,3 +235,14 @@ def test_the_order_is_shuffled_alike_on_all_ranks() -> None:
     assert all(sorted(order) == sorted(grid.cases(4)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
     assert grid.order(4, seed=1, launch=0, visit=0) == orders[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "told"), [("cuda", "no CUDA device on this machine"), ("gpu", "use one of cpu, cuda")]
+)
+def test_a_device_that_is_not_here_is_a_wrong_use(
+    device: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "count", lambda: 0)
+    assert cli.run(["bench", "ring", "--device", device]) == 2
+    assert told in capsys.readouterr().err

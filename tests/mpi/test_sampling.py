@@ -15,11 +15,14 @@ import pytest
 from mpi4py import MPI
 
 from collectives import Communicator
-from experiments import sampling
+from experiments import sampling, vectors
 from experiments.errors import Failure
 from experiments.grid import Case, Grid, Pace
 from experiments.job import Job
 from experiments.machine import oversubscribed
+from kernels.cuda import presence
+from kernels.cuda.device import using
+from tests.ptx.device import Emulated
 
 WORLD = MPI.COMM_WORLD
 PACE = Pace(seed=3, launch=0, samples=4, time_limit=60.0, cell_limit=30.0)
@@ -167,3 +170,40 @@ def test_a_call_that_raises_names_rank_and_cell(job: Job, monkeypatch: pytest.Mo
     with pytest.raises(Failure, match=where):
         # Only our own algorithm, so that all ranks fail at once and none waits for another.
         sampling.take(job, Grid(("ring",), (8,)), PACE, None)
+
+
+@pytest.mark.skipif(WORLD.size > 2, reason="interpreted kernels take their time")
+@pytest.mark.parametrize("direct", [True, False])
+def test_vectors_on_a_device_are_measured_and_checked_like_others(
+    job: Job, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIRANDA_CUDA_AWARE", "yes" if direct else "no")
+    comm = WORLD.Dup()
+    with using(Emulated(delayed=True, watched=False)):
+        place = vectors.of("cuda", comm)
+        assert place.describe()["executor"] == ("direct" if direct else "staged")
+        sink = sampling.Sink(io.StringIO()) if WORLD.rank == 0 else None
+        grid = Grid(("ring", "native"), (64,), placements=(False, True))
+        sampling.take(replace(job, comm=comm), grid, replace(PACE, samples=2, time_limit=1.0), sink, place)
+        if sink is not None:
+            lines = [json.loads(line) for line in sink.samples.getvalue().splitlines()]
+            assert Counter(line["algorithm"] for line in lines if not line["warmup"]).keys() == {"ring", "native"}
+            assert all(line["correct"] for line in lines)
+            assert not sink.stories
+
+
+@pytest.mark.skipif(WORLD.size > 2, reason="interpreted kernels take their time")
+def test_a_wrong_result_on_a_device_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRANDA_CUDA_AWARE", "no")
+    monkeypatch.setattr(Communicator, "Allreduce", lambda *arguments, **options: None)
+    with using(Emulated(delayed=True, watched=False)):
+        sampler = sampling.Sampler(job, 0, 64, place=vectors.of("cuda", WORLD))
+        sink = sampling.Sink(io.StringIO()) if WORLD.rank == 0 else None
+        sampler.visit(Case("ring", 64, "float32", "sum", False), 1, lambda warm: 1, sink)
+        assert sink is None or "elements are wrong" in sink.stories[0]
+
+
+def test_ranks_without_a_card_fail_together() -> None:
+    if not presence.count():
+        with pytest.raises(Failure, match="not every rank has a CUDA device"):
+            vectors.of("cuda", WORLD)
