@@ -41,17 +41,18 @@ def sweeping(name: str, single: Any, group: Any, each: int, registers: int = 64)
     return Kernel(name, cast("Callable[..., None]", kernel), ("int64",) * (POINTERS + 3), registers=registers)
 
 
-def launch(kernel: Kernel, arrays: Sequence[tuple[DeviceArray, int]], count: int, each: int, step: int = 1) -> None:
+def launch(kernel: Kernel, arrays: Sequence[tuple[DeviceArray, int]], count: int, each: int) -> None:
     """Run it over ``count`` elements on the stream of the first array; with each array goes the bytes of its elements.
 
-    Groups begin where all arrays are at multiples of 16 bytes, after a multiple of ``step`` elements; where there is no
-    such place all elements go one by one (whole sectors of memory still, in several times as many instructions).
+    0 is for arrays in which the functions find their way at any address.
+    Groups begin where all arrays are at multiples of 16 bytes; where there is no such place all elements go one by one
+    (whole sectors of memory still, in several times as many instructions).
     """
     if count == 0:
         return
     for array, itemsize in arrays:
         aligned(array, itemsize)
-    head = _head([(array.address, itemsize) for array, itemsize in arrays], count, each, step)
+    head = _head([(array.address, itemsize) for array, itemsize in arrays], count, each)
     body = (count - head) // each
     first, addresses = arrays[0][0], [array.address for array, _ in arrays]
     blocks = blocks_for(kernel, max(body, count - body * each), first.device)
@@ -60,14 +61,14 @@ def launch(kernel: Kernel, arrays: Sequence[tuple[DeviceArray, int]], count: int
 
 def aligned(array: DeviceArray, itemsize: int) -> int:
     """The array's address; ValueError unless numbers of ``itemsize`` bytes may lie there, as a card wants it."""
-    if array.address % itemsize:
+    if itemsize and array.address % itemsize:
         raise ValueError(f"the array begins at {array.address:#x}, no multiple of {itemsize}: take one that does")
     return array.address
 
 
-def _head(arrays: Sequence[tuple[int, int]], count: int, each: int, step: int) -> int:
+def _head(arrays: Sequence[tuple[int, int]], count: int, each: int) -> int:
     """Elements before the groups: all of them where the arrays lie differently."""
-    for head in range(0, min(each, count + 1), step):
-        if all((address + head * itemsize) % WIDTH == 0 for address, itemsize in arrays):
+    for head in range(min(each, count + 1)):
+        if all((address + head * itemsize) % WIDTH == 0 for address, itemsize in arrays if itemsize):
             return head
     return count
