@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kernels.cuda.vector import WIDTH
 from tests.ptx.machine_code import Code, Line
 from tests.ptx.operands import KINDS
 from tests.ptx.syntax import Entry, Operand, Register, Vector
 
-__all__ = ["IN_FLIGHT", "contracted", "fits", "in_flight", "vectorised"]
+__all__ = ["contracted", "fits", "in_flight", "resident", "vectorised"]
 
-IN_FLIGHT = 4
-"""128-bit loads that a thread has under way before it needs the first, at least, in its main loop."""
+NEEDED = 43_000
+"""Bytes that a multiprocessor must have asked for at any time to keep its share of the memory busy (Little's law):
+8 TB/s for 0.8 µs under load among 148 multiprocessors (NVIDIA, Blackwell architecture; the latency is assumed)."""
+
+FILE, WARPS, UNIT = 65_536, 64, 8
+"""Registers and warps of a multiprocessor, and by how many a thread gets registers (CUDA, compute capabilities)."""
 
 TARGETS = re.compile(r"R(\d+)")
 
@@ -35,25 +40,32 @@ def vectorised(code: Code) -> Iterator[str]:
         for line in block:
             if (line.is_global and not line.is_wide) or line.opcode.startswith(("CALL", "LDL", "STL")):
                 yield f"{_name(code)} has {line.text!r} beside its 128-bit accesses"
-    most = max(map(in_flight, hot))
-    if most < IN_FLIGHT:
-        yield f"{_name(code)} has {most} loads in flight before the first is used, where {IN_FLIGHT} are wanted"
+    loads = max(map(in_flight, hot))
+    asked = loads * WIDTH * resident(code)
+    if asked < NEEDED:
+        yield f"{_name(code)} has {loads} loads and {asked} bytes in flight, where {NEEDED} are needed"
+
+
+def resident(code: Code) -> int:
+    """Threads that a multiprocessor holds: whole blocks, as many as there are registers for."""
+    warps = min(WARPS, FILE // (-(-code.registers // UNIT) * UNIT * 32))
+    return warps * 32 // code.kernel.threads * code.kernel.threads
 
 
 def in_flight(block: tuple[Line, ...]) -> int:
-    """How many 128-bit loads stand before the first instruction that uses what one of them loads."""
-    pending: set[int] = set()
-    count = 0
+    """The most 128-bit loads under way at once: what uses one waits for it, and for those before it."""
+    pending: list[set[int]] = []
+    most = 0
     for line in block:
         first, _, rest = line.operands.partition(",")
-        read = line.operands if line.opcode.startswith("ST") else rest
-        if pending & _registers(read):
-            return count
+        read = _registers(line.operands if line.opcode.startswith("ST") else rest)
+        waited = [number for number, target in enumerate(pending) if target & read]
+        pending = pending[max(waited) + 1 :] if waited else pending
         if line.is_wide and line.is_load:
             start = int(TARGETS.findall(first)[0])
-            pending |= set(range(start, start + 4))
-            count += 1
-    return count
+            pending.append(set(range(start, start + 4)))
+            most = max(most, len(pending))
+    return most
 
 
 def _registers(operands: str) -> set[int]:
