@@ -1,10 +1,11 @@
 """The norms of ``kernels.norms`` on a CUDA device: a warp reduces a piece. Not yet run on hardware.
 
-Each thread of the warp keeps 8 of the piece's 256 lanes in registers, and has four loads of 128 bits under way; the
-lanes are folded by halves, within threads where both halves lie in one, else by shuffles. One number a piece is
-written, and further launches reduce those until one is left: no atomics, so the order is fixed; no barriers and no
-shared memory, which a single warp does not need. A piece that is not whole, or of an array that does not begin at a
-multiple of 16, goes by single loads: as many sectors of memory, in two to eight times as many instructions.
+Each thread of the warp keeps 8 of the piece's 256 lanes in registers; four loads of 128 bits are under way while it
+adds the four before. The lanes are folded by halves, within threads where both halves lie in one, else by shuffles. One
+number a piece is written, and further launches reduce those until one is left: no atomics, so the order is fixed; no
+barriers and no shared memory, which a single warp does not need. A piece that is not whole, or of an array that does
+not begin at a multiple of 16, goes by single loads: as many sectors of memory, in two to eight times as many
+instructions.
 
 Launches for n elements in k arrays: k, and one more up to 2^24 elements, two up to 2^36; ``l2`` has another.
 Traffic: the elements once, and 16 bytes for each piece of 4,096.
@@ -36,6 +37,9 @@ from kernels.device_array import DeviceArray
 __all__ = ["absmax", "every", "l2", "nonfinite", "square_sum"]
 
 PIECE = 4096
+
+_REGISTERS = 80
+"""Three blocks a multiprocessor then have at least 48 KiB under way, twice what an H100 takes to hide its latency."""
 
 DTYPES = "float64", "float32", "float16", "bfloat16"
 
@@ -128,7 +132,8 @@ def _pieces(name: str, dtype: str) -> Kernel:
     """Reduces each piece of ``count`` elements at ``source`` to a float64 at ``sums``."""
     term = TERMS[name](dtype)
     known = steps(term)
-    nothing, whole, row, total, put = known.nothing, known.whole, known.row, known.total, lanes("float64").put
+    nothing, fetched, added, row, total = known.nothing, known.fetched, known.added, known.row, known.total
+    put = lanes("float64").put
     size = term.bits // 8
 
     def reduce(source: int, count: int, sums: int, pieces: int) -> None:
@@ -139,9 +144,14 @@ def _pieces(name: str, dtype: str) -> Kernel:
             first, last = piece * PIECE, min(piece * PIECE + PIECE, count)
             if last - first == PIECE and source % WIDTH == 0:
                 address, end = source + first * size + thread * WIDTH, source + last * size
+                words = fetched(address)
+                address = onward(address, STEP)
                 while address < end:
-                    state = whole(state, address)
+                    following = fetched(address)
+                    state = added(state, words)
+                    words = following
                     address = onward(address, STEP)
+                state = added(state, words)
             else:
                 while first < last:
                     state = row(state, source, first, thread, count)
@@ -151,7 +161,7 @@ def _pieces(name: str, dtype: str) -> Kernel:
                 put(sums + piece * 8, found)
             piece = onward(piece, warps)
 
-    return Kernel(f"{name}_{dtype}", reduce, ("int64",) * 4)
+    return Kernel(f"{name}_{dtype}", reduce, ("int64",) * 4, registers=_REGISTERS)
 
 
 @cache

@@ -28,10 +28,18 @@ from kernels.cuda.loops import onward
 from kernels.cuda.vector import WIDTH, give, read, take, write
 from kernels.device_array import DeviceArray
 
-__all__ = ["POINTERS", "every", "fold", "kernel"]
+__all__ = ["POINTERS", "SAMPLE", "every", "fold", "kernel"]
 
 POINTERS = 8
 """How many inputs a kernel takes."""
+
+SAMPLE = (
+    ("sum", "float32", 2), ("sum", "float32", 8), ("sum", "float16", 2), ("sum", "bfloat16", 2), ("sum", "bfloat16", 3),
+    ("prod", "bfloat16", 2), ("prod", "complex64", 3), ("min", "float64", 2), ("max", "float16", 3), ("max", "int8", 2),
+    ("sum", "int16", 2), ("lxor", "uint8", 8), ("band", "uint64", 2), ("average", "float16", 3),
+    ("scale_add", "float32", 2), ("scale_add", "int32", 2),
+)  # fmt: skip
+"""Operations, dtypes and numbers of inputs, of a thousand: each way in which code is made is among them."""
 
 _IN_FLIGHT = 8
 """Loads of 128 bits that a thread has under way, where there are fewer inputs than that."""
@@ -62,13 +70,13 @@ def kernel(name: str, dtype: str, inputs: int) -> Kernel:
     """The kernel for one operation, dtype and number of inputs."""
     about = kind_of(dtype)
     signature = (*["int64"] * (POINTERS + 4), "float64" if about.real else "int64")
-    return Kernel(f"{name}_{dtype}_{inputs}", _strided(name, about, inputs), signature)
+    registers = 80 if about.bits == 8 else 64  # sixteen numbers to a vector
+    return Kernel(f"{name}_{dtype}_{inputs}", _strided(name, about, inputs), signature, registers=registers)
 
 
 def every() -> Iterator[Kernel]:
     """A telling sample."""
-    for dtype in ("float32", "float16", "bfloat16"):
-        yield kernel("sum", dtype, 2)
+    yield from (kernel(*facts) for facts in SAMPLE)
 
 
 def _unrolled(inputs: int) -> int:

@@ -23,9 +23,7 @@ types = cast("Any", numba_types)
 
 _FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
 _BITS: Mapping[str, int] = MappingProxyType({"float64": 64, "float32": 32, "float16": 16, "bfloat16": 16})
-_EXPONENTS: Mapping[str, int] = MappingProxyType(
-    {"float64": 0x7FF << 52, "float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
-)
+_EXPONENTS: Mapping[str, int] = MappingProxyType({"float16": 0x7C00, "bfloat16": 0x7F80})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def _magnitudes(kind: str) -> Term:
     bits = _BITS[kind]
 
     def magnitude(builder: Any, pattern: Any) -> Any:
-        unsigned = builder.and_(pattern, ir.Constant(pattern.type, (1 << (bits - 1)) - 1))
+        unsigned = _magnitude(builder, pattern)
         return unsigned if bits >= 32 else builder.zext(unsigned, ir.IntType(32))
 
     def larger(builder: Any, one: Any, other: Any) -> Any:
@@ -80,8 +78,14 @@ def _magnitudes(kind: str) -> Term:
 
 def _nonfinite(kind: str) -> Term:
     def counted(builder: Any, pattern: Any) -> Any:
-        mask = ir.Constant(pattern.type, _EXPONENTS[kind])
-        return builder.zext(builder.icmp_unsigned("==", builder.and_(pattern, mask), mask), ir.IntType(32))
+        if kind in HALVES:
+            mask = ir.Constant(pattern.type, _EXPONENTS[kind])
+            found = builder.icmp_unsigned("==", builder.and_(pattern, mask), mask)
+        else:  # of patterns NVVM would load the upper words only, one by one
+            number = _DOUBLE if kind == "float64" else _FLOAT
+            magnitude = builder.bitcast(_magnitude(builder, pattern), number)
+            found = builder.fcmp_unordered(">=", magnitude, ir.Constant(number, float("inf")))
+        return builder.zext(found, ir.IntType(32))
 
     def added(builder: Any, one: Any, other: Any) -> Any:
         return builder.add(one, other)
@@ -90,6 +94,11 @@ def _nonfinite(kind: str) -> Term:
         return builder.uitofp(state, _DOUBLE)
 
     return Term(_BITS[kind], types.uint32, counted, added, number)
+
+
+def _magnitude(builder: Any, pattern: Any) -> Any:
+    """The pattern without its sign."""
+    return builder.and_(pattern, ir.Constant(pattern.type, (1 << (pattern.type.width - 1)) - 1))
 
 
 def _added(builder: Any, one: Any, other: Any) -> Any:

@@ -31,19 +31,23 @@ types, cgutils = cast("Any", numba_types), cast("Any", numba_cgutils)
 intrinsic = cast("Callable[[Callable[..., Any]], Any]", numba_intrinsic)
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+_WORDS = ir.VectorType(_I32, WIDTH // 4)
+_FETCHED = types.UniTuple(types.uint32, _IN_FLIGHT * _WORDS.count)
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
     """Device functions that make and change a state.
 
-    ``nothing()`` is the first; ``whole(state, address)`` adds STEP bytes, of which this thread's first vector lies at
-    ``address``; ``row(state, source, first, thread, count)`` adds the row that begins at element ``first`` of an array
-    of ``count`` at any address; ``total(state)`` is float64, right in the warp's first thread and for all to call.
+    ``nothing()`` is the first; ``fetched(address)`` loads STEP bytes, of which this thread's first vector lies at
+    ``address``, and ``added(state, words)`` adds what it gave; ``row(state, source, first, thread, count)`` adds the
+    row that begins at element ``first`` of an array of ``count`` at any address; ``total(state)`` is float64, right in
+    the warp's first thread and for all to call.
     """
 
     nothing: Any
-    whole: Any
+    fetched: Any
+    added: Any
     row: Any
     total: Any
 
@@ -51,7 +55,7 @@ class Steps:
 def steps(term: Term) -> Steps:
     """The functions for one term."""
     state = types.UniTuple(term.state, _STATE)
-    return Steps(_nothing(state), _whole(term, state), _row(term, state), _total(term, state))
+    return Steps(_nothing(state), _fetched(), _added(term, state), _row(term, state), _total(term, state))
 
 
 def _nothing(state: Any) -> Any:
@@ -65,25 +69,49 @@ def _nothing(state: Any) -> Any:
     return nothing
 
 
-def _whole(term: Term, state: Any) -> Any:
-    pattern, count = ir.IntType(term.bits), WIDTH * 8 // term.bits
-    shape = ir.VectorType(pattern, count)
+def _fetched() -> Any:
+    """Words of memory, for they are on their way while those before them are added."""
 
     @intrinsic
-    def whole(typing: Any, before: Any, address: Any) -> Any:
+    def fetched(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            values = cgutils.unpack_tuple(builder, arguments[0])
-            places = [builder.add(arguments[1], ir.Constant(_I64, m * WARP * WIDTH)) for m in range(_IN_FLIGHT)]
-            vectors = [read(builder, place, shape) for place in places]
-            for number in range(_IN_FLIGHT * count):
-                element = builder.extract_element(vectors[number // count], ir.Constant(_I32, number % count))
+            places = [builder.add(arguments[0], ir.Constant(_I64, m * WARP * WIDTH)) for m in range(_IN_FLIGHT)]
+            vectors = [read(builder, place, _WORDS) for place in places]
+            words = [
+                builder.extract_element(each, ir.Constant(_I32, k)) for each in vectors for k in range(_WORDS.count)
+            ]
+            return cgutils.pack_array(builder, words)
+
+        return _FETCHED(types.int64), generate
+
+    return fetched
+
+
+def _added(term: Term, state: Any) -> Any:
+    @intrinsic
+    def added(typing: Any, before: Any, words: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            values, given = (cgutils.unpack_tuple(builder, argument) for argument in arguments)
+            for number, element in enumerate(_elements(builder, given, term.bits)):
                 slot = number % _STATE
                 values[slot] = term.merged(builder, values[slot], term.of(builder, element))
             return cgutils.pack_array(builder, values)
 
-        return state(state, types.int64), generate
+        return state(state, _FETCHED), generate
 
-    return whole
+    return added
+
+
+def _elements(builder: Any, words: list[Any], bits: int) -> list[Any]:
+    """The bit patterns in words of memory."""
+    if bits == 64:
+        pairs = zip(words[::2], words[1::2], strict=True)
+        return [_joined(builder, lower, upper) for lower, upper in pairs]
+    pattern = ir.IntType(bits)
+    shifts = range(0, 32, bits)
+    if bits == 32:
+        return words
+    return [builder.trunc(builder.lshr(word, ir.Constant(_I32, shift)), pattern) for word in words for shift in shifts]
 
 
 def _row(term: Term, state: Any) -> Any:
@@ -143,8 +171,11 @@ def _from_further(builder: Any, value: Any, distance: int) -> Any:
     bits = builder.bitcast(value, _I64)
     lower = _shuffled(builder, builder.trunc(bits, _I32), distance)
     upper = _shuffled(builder, builder.trunc(builder.lshr(bits, ir.Constant(_I64, 32)), _I32), distance)
-    joined = builder.or_(builder.zext(lower, _I64), builder.shl(builder.zext(upper, _I64), ir.Constant(_I64, 32)))
-    return builder.bitcast(joined, value.type)
+    return builder.bitcast(_joined(builder, lower, upper), value.type)
+
+
+def _joined(builder: Any, lower: Any, upper: Any) -> Any:
+    return builder.or_(builder.zext(lower, _I64), builder.shl(builder.zext(upper, _I64), ir.Constant(_I64, 32)))
 
 
 def _shuffled(builder: Any, word: Any, distance: int) -> Any:

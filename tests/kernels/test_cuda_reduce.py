@@ -1,0 +1,73 @@
+"""Reductions in the PTX interpreter: bit for bit what the CPU form and NumPy compute, at any place and length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kernels import reduce
+from kernels.cuda import reduce as queued
+from kernels.cuda.device import using
+from tests.ptx.device import Emulated
+from tests.ptx.harness import RAGGED, identical, placed
+
+ODD = 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 6e-8, 65504.0, 3e38, -3e38, 1.0, -1.0
+"""Zeros, what is no number, subnormals of float32 and of float16, and what overflows."""
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+def some(name: str, size: int, seed: int) -> NDArray[Any]:
+    """Numbers of many magnitudes with the odd ones among them; integers over their whole range."""
+    source, dtype = np.random.default_rng(seed), dtype_of(name)
+    if dtype.kind in "iu":
+        return np.frombuffer(source.bytes(size * dtype.itemsize), dtype).copy()
+    if dtype.kind == "c":
+        real = np.dtype(f"float{dtype.itemsize * 4}").name
+        return some(real, 2 * size, seed).view(dtype)
+    values = source.normal(size=size) * np.exp2(source.integers(-9, 9, size))
+    places = source.integers(0, max(size, 1), size // 3)
+    values[places] = source.choice(ODD, places.size)
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
+
+
+def plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Complex numbers as their parts, for a NaN may be in one of them."""
+    return values.view(f"f{values.itemsize // 2}") if values.dtype.kind == "c" else values
+
+
+def one_zero(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Of two zeros min and max may give either."""
+    return np.where(values == 0, np.zeros_like(values), values) if name in ("min", "max") else values
+
+
+def reduced(name: str, inputs: list[Any], out: Any) -> None:
+    if name == "average":
+        reduce.average(inputs, out)
+    elif name == "scale_add":
+        reduce.scale_add(*inputs, 3 if out.dtype.kind == "i" else 0.3, out)
+    else:
+        reduce.get(name).fold(inputs, out)
+
+
+@pytest.mark.parametrize(("name", "dtype", "count"), queued.SAMPLE, ids=str)
+def test_the_forms_agree_at_every_place_and_length(name: str, dtype: str, count: int) -> None:
+    device = Emulated()
+    for size, offsets in RAGGED:
+        inputs = [some(dtype, size, seed) for seed in range(count)]
+        expected = np.empty_like(inputs[0])
+        reduced(name, inputs, expected)
+        places = [*offsets[:2], *[offsets[0]] * (count - 2), offsets[2]]
+        *there, out = placed(device, inputs, places)
+        with using(device):
+            reduced(name, there, out)
+        identical(one_zero(plain(device.values(out)), name), one_zero(plain(expected), name))
