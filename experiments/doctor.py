@@ -73,6 +73,11 @@ def examine() -> list[Finding]:
 
 def examine_mpi(flavour: str) -> Finding:
     """Start two ranks of one MPI and let them exchange a message. UsageFault where it is not installed."""
+    return _tried(flavour)[0]
+
+
+def _tried(flavour: str) -> tuple[Finding, dict[str, Any]]:
+    """The finding, and what the two ranks told (nothing if they did not)."""
     started = launch.command(2, ["python", "-m", "experiments.probe"], flavour)
     topic, version = f"MPI {flavour}", f"{started.mpi.family} {started.mpi.version}"
     done = launch.capture(started, timeout=_PROBE_LIMIT)
@@ -87,23 +92,34 @@ def examine_mpi(flavour: str) -> Finding:
     elif (facts["size"], facts["sum"]) != (2, 3):
         why = f"asked for 2 ranks, the library made {facts['size']}: mpirun and {started.mpi.libmpi} do not match"
     else:
-        return Finding(topic, "fine", _mpi_line(facts), f"starts ranks with {started.mpi.mpirun}")
+        return Finding(topic, "fine", _mpi_line(facts), f"starts ranks with {started.mpi.mpirun}"), facts
     advice = f"try `ciranda run -n 2 --mpi {flavour} --show -- python -m experiments.probe`"
-    return Finding(topic, "broken", f"{version}: {why}", "cannot use it", advice)
+    return Finding(topic, "broken", f"{version}: {why}", "cannot use it", advice), {}
 
 
 def _all_mpi() -> list[Finding]:
     findings: list[Finding] = []
     for flavour in installations.FLAVOURS:
         try:
-            findings.append(examine_mpi(flavour))
+            finding, facts = _tried(flavour)
+            findings += [finding, *_gpu_memory(flavour, facts)]
         except UsageFault as fault:
             findings.append(Finding(f"MPI {flavour}", "note", "not here", "does without it", str(fault)))
-    if not any(finding.status == "fine" for finding in findings):
+    if not any(finding.status == "fine" and finding.topic.startswith("MPI") for finding in findings):
         findings.append(Finding("MPI", "broken", "none that works", "cannot run ranks", "`make setup` brings Open MPI"))
         return findings
     # One MPI that works is enough, so how to get the others is no advice.
     return [finding if finding.status == "broken" else _silent(finding) for finding in findings]
+
+
+def _gpu_memory(flavour: str, facts: dict[str, Any]) -> list[Finding]:
+    """Whether that MPI takes GPU memory, and how that was found out."""
+    if not facts:
+        return []
+    action = "hands arrays on a GPU to it" if facts["cuda_aware"] else "stages arrays on a GPU through pinned memory"
+    word = "taken" if facts["cuda_aware"] else "not taken"
+    found = "; ".join([word, *facts["cuda_evidence"]])
+    return [Finding(f"GPU memory, {flavour}", "fine", found, action)]
 
 
 def _silent(finding: Finding) -> Finding:
@@ -111,9 +127,8 @@ def _silent(finding: Finding) -> Finding:
 
 
 def _mpi_line(facts: dict[str, Any]) -> str:
-    aware = {True: "takes GPU memory", False: "takes no GPU memory", None: "does not say if it takes GPU memory"}
     library = " ".join(facts["library"].split())
-    return f"{library}, MPI {facts['standard']}, mpi4py {facts['mpi4py']}, {aware[facts['cuda_aware']]}"
+    return f"{library}, MPI {facts['standard']}, mpi4py {facts['mpi4py']}"
 
 
 def _telling_line(done: launch.Captured) -> str:
@@ -162,7 +177,7 @@ def _gpu() -> Finding:
 
     number = devices.count()
     if number:
-        return Finding("GPU", "fine", f"{number} CUDA", "copies GPU arrays through host memory")
+        return Finding("GPU", "fine", f"{number} CUDA", "runs kernels and collectives on GPU arrays where they are")
     if os.path.exists(_DRIVER):
         advice = "the NVIDIA driver is there but shows no device; see nvidia-smi and CUDA_VISIBLE_DEVICES"
         return Finding("GPU", "note", "a driver without a device", "works on the CPU", advice)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 
 __all__: list[str] = []
 
@@ -14,27 +12,22 @@ def main() -> None:
     import mpi4py
     from mpi4py import MPI
 
+    from collectives import cuda_aware
+
     comm = MPI.COMM_WORLD
     total = comm.allreduce(comm.rank + 1)
     if comm.rank == 0:
+        found = cuda_aware.examine()
         facts = {
             "size": comm.size,
             "sum": total,
             "library": MPI.Get_library_version().split("\n")[0].split(",")[0].strip(" \x00"),
             "standard": ".".join(map(str, MPI.Get_version())),
             "mpi4py": mpi4py.__version__,
-            "cuda_aware": _cuda_aware(),
+            "cuda_aware": found.aware,
+            "cuda_evidence": [str(one) for one in found.evidence],
         }
         print(json.dumps(facts), flush=True)
-
-
-def _cuda_aware() -> bool | None:
-    """What the library itself answers; None where it has no such question (Open MPI and some vendors have one)."""
-    try:
-        library = ctypes.CDLL(os.environ.get("MPI4PY_LIBMPI"))
-        return bool(library.MPIX_Query_cuda_support())
-    except (OSError, AttributeError):
-        return None
 
 
 if __name__ == "__main__":

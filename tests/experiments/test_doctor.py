@@ -8,6 +8,7 @@ import pytest
 from experiments import cli, doctor, installations
 from experiments.doctor import Finding
 from experiments.errors import UsageFault
+from kernels.cuda import presence
 
 FLAVOUR = os.environ.get("CIRANDA_TEST_MPI", "openmpi")
 pytestmark = pytest.mark.timeout(120)
@@ -19,6 +20,10 @@ def test_this_machine_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
     findings = {record["topic"]: record for record in content["records"]}
     assert {"Python", "cores", "load", "GPU", "user", "user namespaces", "browser"} <= findings.keys()
     assert findings[f"MPI {FLAVOUR}"]["status"] == "fine"
+    memory = findings[f"GPU memory, {FLAVOUR}"]["found"]
+    assert memory.startswith("not taken; " if not presence.count() else ("taken; ", "not taken; "))
+    for asked in ("CIRANDA_CUDA_AWARE: ", "MPIX_", "mpi_memory_alloc_kinds: "):
+        assert asked in memory
     assert findings["user"]["found"] == ("root" if os.geteuid() == 0 else "not root")
     assert content["environment"]["cores"] >= 1
 
