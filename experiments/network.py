@@ -11,6 +11,7 @@ import typer
 
 from experiments.errors import UsageFault
 from experiments.units import format_rate, format_seconds, parse_bytes, parse_rate, parse_seconds
+from experiments.ways import Way
 
 if TYPE_CHECKING:
     from collectives.profile import Profile
@@ -151,11 +152,14 @@ class NetworkOptions:
         except UsageFault:  # it needs a number of ranks, or has a fault that shows when it is built
             return None
 
-    def build(self, ranks: int) -> Network:
-        """The network of ``ranks`` ranks. UsageFault names what cannot be."""
-        found = self._star(ranks) if self.network is None else self._found(ranks)
+    def build(self, ranks: int, way: Way = Way()) -> Network:  # noqa: B008 - a frozen value
+        """The network of ``ranks`` ranks, and what messages pass there. UsageFault names what cannot be."""
         try:
-            return replace(self._placed(found), model=self._model(found.model))
+            if self.network is not None and way.path is not None and self._is_preset():
+                found = way.preset(self.network, ranks)
+            else:
+                found = way.leads(self._star(ranks) if self.network is None else self._found(ranks))
+            return way.encoded(replace(self._placed(found), model=self._model(found.model)))
         except ValueError as problem:
             raise UsageFault(str(problem)) from problem
 
@@ -165,6 +169,12 @@ class NetworkOptions:
         if self.network is None:
             return far
         return f"{network.name}, farthest ranks: {far}" + (f". Source: {network.source}" if network.source else "")
+
+    def _is_preset(self) -> bool:
+        from simulator import networks
+
+        assert self.network is not None
+        return self._spelled(self.network) in networks.names()
 
     def _star(self, ranks: int) -> Network:
         import numpy as np

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ from experiments.network import NetworkOptions
 from experiments.option_groups import grouped
 from experiments.records import Record, bandwidths, document
 from experiments.units import format_bytes, format_rate, format_seconds, parse_ranks, parse_sizes
+from experiments.ways import WayOptions, look, print_json, print_table
 
 if TYPE_CHECKING:
     from simulator import Conditions, Network, Run
@@ -91,7 +93,13 @@ def command(
         bool, typer.Option("--contention/--no-contention", help="Whether messages on one link share its bandwidth.")
     ] = True,
     disturbance: ConditionOptions,
-    dtype: Annotated[str, typer.Option(help="Elements between which chunks end.")] = "uint8",
+    across: WayOptions,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Elements between which chunks end; uint8 if not given, float32 with --encoding.", show_default=False
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what the time of each run was spent on.")] = False,
     show_route: Annotated[
         tuple[int, int] | None,
@@ -104,26 +112,38 @@ def command(
     Closed forms know the farthest message alone, and neither contention nor disturbances. Options beside --profile
     replace what the profile says. Nothing is measured, and MPI is not needed.
 
+    What would GPUDirect give me? --device-path staged,gpudirect runs each algorithm both ways, and says which link and
+    which term the difference is. Closed forms do not know pieces, launches and waits for devices.
+
     Example: ciranda simulate ring halving_doubling -n 64 --network torus:4x4x4 --size 16MiB
     """
     chosen = [algorithm(text) for text in algorithms or catalogue.names("allreduce")]
     counts = parse_ranks(ranks) if ranks else [place.size() or RANKS]
+    ways = across.ways()
     if show_route is not None:
-        _print_route(place.build(counts[0]), *show_route)
+        _print_route(place.build(counts[0], ways[0]), *show_route)
         return
-    setting = Setting(place.build, disturbance.build, contention=contention)
+    elements = dtype or ("float32" if across.encoding else "uint8")
+    settings = [Setting(partial(place.build, way=way), disturbance.build, contention=contention) for way in ways]
     from rich.console import Console
 
     with Console(stderr=True).status("Simulating (after an update, the first time compiles for some 20 s)"):
-        found = list(outcomes(chosen, counts, parse_sizes(size), setting, dtype))
+        sizes = parse_sizes(size)
+        each = [list(outcomes(chosen, counts, sizes, setting, elements)) for setting in settings]
+        found = each[0]
+        seen = [look(way, outcome) for way, some in zip(ways, each, strict=True) for outcome in some if across.given]
     if not found:
         raise UsageFault(f"{', '.join(entry.label for entry in chosen)}: none works for {ranks or counts[0]} ranks")
-    if as_json:
-        _print_json(found, {"network": place.network or "star", "disturbed": disturbance.describe()})
-        return
-    note = "Messages share links" if contention else "No contention"
-    notes = [place.describe(found[0].run.network), "; ".join(filter(None, (note, disturbance.describe())))]
-    _print_tables(found, notes, explain=explain)
+    around = {"network": place.network or "star", "disturbed": disturbance.describe()}
+    note = "; ".join(filter(None, ("Messages share links" if contention else "No contention", disturbance.describe())))
+    if across.given and as_json:
+        print_json(seen, {**around, "contention": contention})
+    elif across.given:
+        print_table(seen, [note], explain=explain)
+    elif as_json:
+        _print_json(found, around)
+    else:
+        _print_tables(found, [place.describe(found[0].run.network), note], explain=explain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +179,7 @@ def outcomes(
             found = [
                 Outcome(
                     _simulated(entry, nbytes, itemsize, network, conditions, contention=setting.contention),
-                    theory.seconds(entry, count, nbytes, *prices),
+                    theory.seconds(entry, count, nbytes, *prices, encoding=network.model.encoding),
                     dtype,
                 )
                 for entry in fitting
