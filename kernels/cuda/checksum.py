@@ -66,7 +66,7 @@ def crc32c(data: DeviceArray, state: int) -> int:
 
 
 def xxh64_pieces(data: DeviceArray, piece: int) -> NDArray[np.uint64]:
-    """XXH64 of each ``piece`` bytes, a multiple of 128; the last may be shorter. Waits for the stream of ``data``.
+    """XXH64 of each ``piece`` bytes, a multiple of 64; the last may be shorter. Waits for the stream of ``data``.
 
     A buffer that does not start at a multiple of 16 is copied on the device first.
     """
@@ -118,16 +118,13 @@ def _crc() -> Kernel:
         lane, warp = cuda.grid(1) % WARP, cuda.grid(1) // WARP
         while warp < warps:
             start = end - ((warps - warp) * WARP - lane) * piece
-            if start >= first:
-                state = whole(start, start + piece)
-            else:
-                state = cut(max(start, first), start + piece)
+            state = whole(start, start + piece) if start >= first else cut(max(start, first), start + piece)
             state = joined(state, power)
             if lane == 0:
                 put(sums + warp * 4, state)
             warp += cuda.gridsize(1) // WARP
 
-    return Kernel("crc32c", crc32c, ("int64",) * 6)
+    return Kernel("crc32c", crc32c, ("int64",) * 6, registers=80)
 
 
 def _whole() -> Any:
@@ -141,10 +138,13 @@ def _whole() -> Any:
     @inlined
     def whole(start: int, stop: int) -> np.uint32:
         state = zero
+        a, b, c, d = load(start), load(start + 16), load(start + 32), load(start + 48)
         while start < stop:
-            a, b, c, d = load(start), load(start + 16), load(start + 32), load(start + 48)
-            state = four(four(four(four(state, a), b), c), d)
+            p, q, r, s = a, b, c, d
             start += STEP
+            if start < stop:  # the next vectors are under way while these are divided
+                a, b, c, d = load(start), load(start + 16), load(start + 32), load(start + 48)
+            state = four(four(four(four(state, p), q), r), s)
         return state
 
     return whole
@@ -197,12 +197,15 @@ def _xxh64() -> Kernel:
             a, b, c, d = seeds
             place = data + i * piece
             stop = place + piece
+            u, v, w, x = load(place), load(place + 16), load(place + 32), load(place + 48)
             while place < stop:
-                u, v, w, x = load(place), load(place + 16), load(place + 32), load(place + 48)
-                a, b, c, d = stripe(a, b, c, d, u, v)
-                a, b, c, d = stripe(a, b, c, d, w, x)
-                place += 64
+                p, q, r, s = u, v, w, x
+                place += STEP
+                if place < stop:
+                    u, v, w, x = load(place), load(place + 16), load(place + 32), load(place + 48)
+                a, b, c, d = stripe(a, b, c, d, p, q)
+                a, b, c, d = stripe(a, b, c, d, r, s)
             put(digests + i * 8, stirred(together(a, b, c, d) + np.uint64(piece)))
             i += cuda.gridsize(1)
 
-    return Kernel("xxh64", xxh64, ("int64",) * 4, threads=64)
+    return Kernel("xxh64", xxh64, ("int64",) * 4, threads=64, registers=80)

@@ -1,9 +1,10 @@
 """Optimiser steps on a CUDA device: every array read or written once, by 128 bits. Not yet run on hardware.
 
-A thread takes a group of elements: as many as 128 bits of the narrowest array hold, 4 of float32, or 8 where a gradient
-or a copy is a half (then it takes two vectors of the others). It loads the group of every array before it uses any.
-Elements before the first address that suits all arrays, and after the last whole group, go one by one; so do all
-where no address suits all arrays. The formulas are those of the CPU form, and give the same bits.
+A thread takes two vectors of 128 bits of every array, and loads them all before it uses any. The two are ``apart``
+bytes from each other: half of the array, so that the threads of a warp read without gaps; or 16, where a gradient or a
+copy is a half, of which one vector goes with two of the others. Elements before the first address that suits all arrays
+and after the last whole group go one by one; so do all where no address suits all arrays. The formulas are those of the
+CPU form, and give the same bits.
 """
 
 from __future__ import annotations
@@ -63,15 +64,18 @@ def sweep(
     rounded = None if copy is None else copy.dtype.name
     chosen = kernel(formula, weights.dtype.name, gradient.dtype.name, rounded, trusted=trust is not None)
     arrays = [weights, gradient, *state, *(array for array in (update, copy) if array is not None)]
-    group = WIDTH // min(array.dtype.itemsize for array in arrays)
-    head = _head(arrays, group, weights.size)
+    group, vector = 2 * WIDTH // weights.dtype.itemsize, WIDTH // min(array.dtype.itemsize for array in arrays)
+    head = _head(arrays, vector, weights.size)
     groups = (weights.size - head) // group
+    apart = WIDTH if vector == group else groups * WIDTH
     target = weights if update is None else update
     places = (weights, gradient, *(*state, None, None)[:2], target, copy, trust)
     addresses = [0 if array is None else array.address for array in places]
     numbers = (*coefficients, *[0.0] * (COEFFICIENTS - len(coefficients)))
     blocks = blocks_for(chosen, max(groups, weights.size - groups * group), weights.device)
-    weights.device.launch(chosen, blocks, (*addresses, head, groups, weights.size, scale, *numbers), weights.stream)
+    weights.device.launch(
+        chosen, blocks, (*addresses, head, groups, weights.size, apart, scale, *numbers), weights.stream
+    )
 
 
 def trust(weights: DeviceArray, other: DeviceArray, coefficients: tuple[float, float, float]) -> DeviceArray:
@@ -98,8 +102,8 @@ def every() -> Iterator[Kernel]:
 def kernel(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, *, trusted: bool) -> Kernel:
     """The kernel for a formula and the dtypes of its arrays."""
     name = "_".join((formula.__name__, weights, gradient, *([copy] if copy else []), *(["trusted"] if trusted else [])))
-    signature = (*["int64"] * 10, *[weights] * (1 + COEFFICIENTS))
-    registers = 64 if (weights, gradient, copy) == ("float32", "float32", None) else 80  # 8 elements, or 64 bits each
+    signature = (*["int64"] * 11, *[weights] * (1 + COEFFICIENTS))
+    registers = 96 if weights == "float64" else 80
     return Kernel(name, _strided(formula, weights, gradient, copy, trusted=trusted), signature, registers=registers)
 
 
@@ -114,9 +118,9 @@ def _ratio() -> Kernel:
     return Kernel("trust_ratio", trust_ratio, (*["int64"] * 3, *["float64"] * 3), threads=32, vectorised=False)
 
 
-def _head(arrays: list[DeviceArray], group: int, count: int) -> int:
+def _head(arrays: list[DeviceArray], vector: int, count: int) -> int:
     """Elements before the groups: all of them where no address suits every array."""
-    for head in range(min(group, count)):
+    for head in range(min(vector, count)):
         if all((array.address + head * array.dtype.itemsize) % WIDTH == 0 for array in arrays):
             return head
     return count
@@ -124,15 +128,16 @@ def _head(arrays: list[DeviceArray], group: int, count: int) -> int:
 
 def _strided(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, *, trusted: bool) -> Any:
     """A grid-stride loop over single elements at both ends, and one over groups."""
-    half = any(kind in halves.HALVES for kind in (gradient, copy))
-    group = 8 if half else WIDTH // lanes(weights).itemsize
+    halved = any(kind in halves.HALVES for kind in (gradient, copy))
+    group = 2 * lanes(weights).count
+    pace = group if halved else group // 2
     single = _step(formula, weights, gradient, copy, 1)
     grouped = _step(formula, weights, gradient, copy, group)
     times, load, real, numbers = formulas.times, lanes("float64").one, getattr(np, weights), NUMBERS.get(formula, 8)
 
     def step(
         weights: int, gradient: int, first: int, second: int, target: int, copy: int, trust: int,
-        head: int, groups: int, count: int,
+        head: int, groups: int, count: int, apart: int,
         scale: float, c0: float, c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float,
     ) -> None:  # fmt: skip
         rate = times(c0, real(load(trust))) if trusted else c0
@@ -141,73 +146,87 @@ def _strided(formula: Callable[..., Any], weights: str, gradient: str, copy: str
         start, stride = cuda.grid(1), cuda.gridsize(1)
         i = start
         while i < count - groups * group:
-            single(places, i if i < head else i + groups * group, scale, c)
+            single(places, i if i < head else i + groups * group, apart, scale, c)
             i += stride
         i = start
         while i < groups:
-            grouped(places, head + i * group, scale, c)
+            grouped(places, head + i * pace, apart, scale, c)
             i += stride
 
     return step
 
 
 def _step(formula: Callable[..., Any], weights: str, gradient: str, copy: str | None, count: int) -> Any:
-    """``function(places, index, scale, c)`` for ``count`` elements from ``index`` on: all loads, then all stores."""
+    """``function(places, index, apart, scale, c)`` for ``count`` elements from ``index`` on; loads before stores."""
     load, store, size = _moves(weights, count)
     load_gradient, _, gradient_size = _moves(gradient, count)
     _, store_copy, copy_size = _moves(copy or weights, count)
     compute, states, copied = _lanes(formula, gradient, copy, count), STATES.get(formula, 2), copy is not None
 
     @inlined
-    def step(places: Any, index: int, scale: float, c: Any) -> None:
+    def step(places: Any, index: int, apart: int, scale: float, c: Any) -> None:
         weights, gradient, first, second, target, copy = places
-        w, g = load(weights + index * size), load_gradient(gradient + index * gradient_size)
-        a = load(first + index * size) if states > 0 else w
-        b = load(second + index * size) if states > 1 else w
+        w, g = load(weights + index * size, apart), load_gradient(gradient + index * gradient_size, apart)
+        a = load(first + index * size, apart) if states > 0 else w
+        b = load(second + index * size, apart) if states > 1 else w
         w, a, b, half = compute(w, g, a, b, scale, c)
-        store(target + index * size, w)
+        store(target + index * size, apart, w)
         if states > 0:
-            store(first + index * size, a)
+            store(first + index * size, apart, a)
         if states > 1:
-            store(second + index * size, b)
+            store(second + index * size, apart, b)
         if copied:
-            store_copy(copy + index * copy_size, half)
+            store_copy(copy + index * copy_size, apart, half)
 
     return step
 
 
 @cache
 def _moves(dtype: str, count: int) -> tuple[Any, Any, int]:
-    """Functions that load and store a tuple of ``count`` elements, one or vectors of them, and an element's size."""
+    """``load(address, apart)`` and ``store(address, apart, tuple)`` of ``count`` elements, and an element's size."""
     about = lanes("uint16" if dtype in halves.HALVES else dtype)
     if count == 1:
-        return _single(about.one, about.put, about.itemsize)
+        return *_single(about.one, about.put), about.itemsize
     if count == about.count:
-        return about.load, about.store, about.itemsize
-    load_one, store_one, middle = about.load, about.store, about.count
+        return *_whole(about.load, about.store), about.itemsize
+    return *_both(about.load, about.store, about.count), about.itemsize
 
+
+def _single(one: Any, put: Any) -> tuple[Any, Any]:
     @inlined
-    def load(address: int) -> Any:
-        return load_one(address) + load_one(address + WIDTH)
-
-    @inlined
-    def store(address: int, values: Any) -> None:
-        store_one(address, values[:middle])
-        store_one(address + WIDTH, values[middle:])
-
-    return load, store, about.itemsize
-
-
-def _single(one: Any, put: Any, itemsize: int) -> tuple[Any, Any, int]:
-    @inlined
-    def load(address: int) -> Any:
+    def load(address: int, apart: int) -> Any:
         return (one(address),)
 
     @inlined
-    def store(address: int, values: Any) -> None:
+    def store(address: int, apart: int, values: Any) -> None:
         put(address, values[0])
 
-    return load, store, itemsize
+    return load, store
+
+
+def _whole(load_one: Any, store_one: Any) -> tuple[Any, Any]:
+    @inlined
+    def load(address: int, apart: int) -> Any:
+        return load_one(address)
+
+    @inlined
+    def store(address: int, apart: int, values: Any) -> None:
+        store_one(address, values)
+
+    return load, store
+
+
+def _both(load_one: Any, store_one: Any, middle: int) -> tuple[Any, Any]:
+    @inlined
+    def load(address: int, apart: int) -> Any:
+        return load_one(address) + load_one(address + apart)
+
+    @inlined
+    def store(address: int, apart: int, values: Any) -> None:
+        store_one(address, values[:middle])
+        store_one(address + apart, values[middle:])
+
+    return load, store
 
 
 def _lanes(formula: Callable[..., Any], gradient: str, copy: str | None, count: int) -> Any:
