@@ -19,6 +19,7 @@ from experiments import (
     calibrate,
     doctor,
     draw,
+    kernels,
     on_ranks,
     prove,
     report,
@@ -81,6 +82,7 @@ app.command("run", context_settings={"allow_interspersed_args": False})(run_comm
 app.add_typer(cluster.app)
 app.command("bench")(benchmark.command)
 app.command("calibrate")(calibrate.command)
+app.command("kernels")(kernels.command)
 app.command("report")(report.command)
 app.command("sweep")(sweep.command)
 app.command("scale")(scale.command)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,15 +71,15 @@ class Reduction:
         Cost for k inputs: k reads and 1 write an element. Compiled once for each dtype and k, and kept on disk.
         TypeError or ValueError for arrays that do not go together.
         """
-        given, result = _in_one_place(inputs, out)
-        if not self.supports(result.dtype):
-            raise TypeError(f"{self.name} is not defined for {result.dtype}")
-        if result.dtype in KINDS:
-            _run(self.name, given, result)
-        elif isinstance(result, np.ndarray):
-            self._fold_in_turn(given, cast("Numbers", result))
-        else:
-            raise TypeError(f"there is no kernel for {result.dtype} on a device: copy to the host")
+        if _on_host(out):
+            _folding(self.name, out.dtype, len(inputs))(inputs, out)
+            return
+        from kernels.cuda import arrays, reduce
+
+        given, result = arrays.together(inputs, out)
+        if result.dtype not in KINDS or not self.supports(result.dtype):
+            raise TypeError(f"{self.name} is not defined for {result.dtype} on a device")
+        reduce.fold(self.name, given, result)
 
     def on(self, dtype: np.dtype[Any]) -> Callable[[Numbers, Numbers, Numbers], None]:
         """The same as ``reduction(left, right, out)`` for NumPy arrays of one dtype: for a caller with many calls.
@@ -92,14 +92,6 @@ class Reduction:
         """Whether MPI defines the operation for such a dtype (float16 and bfloat16 count as floating point)."""
         return _kind(dtype) in self.kinds
 
-    def _fold_in_turn(self, inputs: Sequence[Numbers], out: Numbers) -> None:
-        """For what NumPy alone knows, such as pairs: one after the other, then a copy, for ``out`` may be an input."""
-        check(inputs, out)
-        total = inputs[0].copy()
-        for array in inputs[1:]:
-            self.function(total, array, out=total)
-        np.copyto(out, total)
-
 
 def average(inputs: Sequence[Array], out: Array) -> None:
     """``out[:] = (inputs[0] + inputs[1] + ...) * (1 / k)`` of k inputs, floating point or complex, in one pass.
@@ -107,7 +99,9 @@ def average(inputs: Sequence[Array], out: Array) -> None:
     Within 1.5 units in the last place of the quotient that the same sum has: a reciprocal, unlike a division, costs
     no time beside the memory. The rest is as for ``Reduction.fold``. Cost: k reads and 1 write an element.
     """
-    _scaled("average", inputs, out, 1 / max(1, len(inputs)))
+    if not inputs:
+        raise ValueError("there is nothing to average: pass at least one input")
+    _scaled("average", inputs, out, 1 / len(inputs))
 
 
 def scale_add(left: Array, right: Array, scale: float, out: Array) -> None:
@@ -130,6 +124,10 @@ def names() -> list[str]:
     return list(REDUCTIONS)
 
 
+def _on_host(array: Array) -> TypeGuard[Numbers]:
+    return isinstance(array, np.ndarray)
+
+
 @cache
 def _function(name: str, dtype: np.dtype[Any]) -> Callable[[Numbers, Numbers, Numbers], None]:
     reduction = get(name)
@@ -146,37 +144,51 @@ def _function(name: str, dtype: np.dtype[Any]) -> Callable[[Numbers, Numbers, Nu
     return by_numpy
 
 
-def _scaled(name: str, inputs: Sequence[Array], out: Array, scale: float) -> None:
-    given, result = _in_one_place(inputs, out)
-    kind = _kind(result.dtype)
-    if result.dtype not in KINDS or kind not in ("fc" if name == "average" else "iufc"):
-        raise TypeError(f"{name} is not defined for {result.dtype}: convert to floating point of at most 64 bits")
-    _run(name, given, result, _within(scale, result.dtype) if kind in "iu" else scale)
-
-
-def _in_one_place(inputs: Sequence[Array], out: Array) -> tuple[Sequence[Array], Array]:
-    """NumPy arrays as they are, arrays on a device as DeviceArrays."""
+@cache
+def _folding(name: str, dtype: np.dtype[Any], inputs: int) -> Callable[[Sequence[Numbers], Numbers], None]:
+    """What folds so many NumPy arrays."""
+    reduction = get(name)
     if not inputs:
         raise ValueError("there is nothing to reduce: pass at least one input")
-    if not isinstance(out, np.ndarray):
-        from kernels.cuda.arrays import together
+    if not reduction.supports(dtype):
+        raise TypeError(f"{name} is not defined for {dtype}")
+    if dtype not in KINDS:
+        return partial(_fold_in_turn, reduction.function)
+    from kernels.cpu import calls
 
-        return together(inputs, out)
-    for array in inputs:
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"a {type(array).__name__} among NumPy arrays: keep inputs and out in one place")
-    return inputs, cast("Array", out)
+    return calls.many(name, dtype, inputs)
 
 
-def _run(name: str, inputs: Sequence[Array], out: Array, *scale: float) -> None:
-    if isinstance(out, np.ndarray):
+def _fold_in_turn(function: Callable[..., object], inputs: Sequence[Numbers], out: Numbers) -> None:
+    """For what NumPy alone knows, such as pairs: one after the other, then a copy, for ``out`` may be an input."""
+    check(inputs, out)
+    total = inputs[0].copy()
+    for array in inputs[1:]:
+        function(total, array, out=total)
+    np.copyto(out, total)
+
+
+def _scaled(name: str, inputs: Sequence[Array], out: Array, scale: float) -> None:
+    if _on_host(out):
+        kind = _factor_kind(name, out.dtype)
         from kernels.cpu import calls
 
-        (calls.scaled if scale else calls.fold)(name, inputs, cast("Array", out), *scale)
-    else:
-        from kernels.cuda import reduce
+        run = calls.scaled(name, out.dtype, len(inputs))
+        run(inputs, out, _within(scale, out.dtype) if kind in "iu" else scale)
+        return
+    from kernels.cuda import arrays, reduce
 
-        reduce.fold(name, inputs, out, *scale)
+    given, result = arrays.together(inputs, out)
+    kind = _factor_kind(name, result.dtype)
+    reduce.fold(name, given, result, _within(scale, result.dtype) if kind in "iu" else scale)
+
+
+def _factor_kind(name: str, dtype: np.dtype[Any]) -> str:
+    """The kind of a dtype that can be multiplied by a factor; an average of integers is none."""
+    kind = _kind(dtype)
+    if dtype not in KINDS or kind not in ("fc" if name == "average" else "iufc"):
+        raise TypeError(f"{name} is not defined for {dtype}: convert to floating point of at most 64 bits")
+    return kind
 
 
 def _within(scale: Any, dtype: np.dtype[Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -35,7 +35,7 @@ def plain(array: Array) -> Array:
     return array.view(np.uint16) if array.dtype in HALVES else array
 
 
-def check(inputs: Sequence[Array], out: Array) -> None:
+def check(inputs: Sequence[object], out: Array) -> None:
     """TypeError or ValueError with a word on what to do, unless all are flat, of one dtype and length, and apart.
 
     ``out`` may be an input. Read-only inputs pass.
@@ -46,7 +46,10 @@ def check(inputs: Sequence[Array], out: Array) -> None:
         raise ValueError("out is read-only: pass an array that can be written")
 
 
-def _check_one(array: Array, out: Array) -> None:
+def _check_one(given: object, out: Array) -> None:
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"a {type(given).__name__} among NumPy arrays: keep inputs and out in one place")
+    array = cast("Array", given)
     if array.dtype != out.dtype:
         raise TypeError(f"inputs and out must have one dtype, not {array.dtype} and {out.dtype}: convert one of them")
     if array.ndim != 1 or not array.flags.c_contiguous:

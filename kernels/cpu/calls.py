@@ -12,56 +12,67 @@ from numpy.typing import NDArray
 from kernels.cpu import reduce
 from kernels.cpu.arrays import HALVES, KINDS, check, plain
 
-__all__ = ["fold", "pair", "scaled"]
+__all__ = ["many", "pair", "scaled"]
 
 Array = NDArray[Any]
+
+_BITS = np.dtype(np.uint16)
 
 
 @cache
 def pair(operation: str, dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], None]:
     """``function(left, right, out)`` for arrays of ``dtype``, which is one of KINDS."""
-    compiled, half, bits = reduce.pair(operation, KINDS[dtype]), dtype in HALVES, np.dtype(np.uint16)
+    compiled, half = reduce.pair(operation, KINDS[dtype]), dtype in HALVES
 
     def combine(left: Array, right: Array, out: Array) -> None:
         try:
             if not half:
                 refused = compiled(left, right, out)
             elif left.dtype == right.dtype == out.dtype == dtype:
-                refused = compiled(left.view(bits), right.view(bits), out.view(bits))
+                refused = compiled(left.view(_BITS), right.view(_BITS), out.view(_BITS))
             else:
                 refused = True
         except TypeError:
             refused = True
         if refused:
-            fold(operation, (left, right), out)
+            many(operation, dtype, 2)((left, right), out)
 
     return combine
 
 
-def fold(operation: str, inputs: Sequence[Array], out: Array) -> None:
-    """``out = inputs[0] ∘ inputs[1] ∘ ...``; ValueError or TypeError for arrays that do not go together."""
-    _call(reduce.many, operation, inputs, out)
+@cache
+def many(operation: str, dtype: np.dtype[Any], inputs: int) -> Callable[[Sequence[Array], Array], None]:
+    """``function(inputs, out)`` for so many inputs; ValueError or TypeError for arrays that do not go together."""
+    return _checked(reduce.many, operation, dtype, inputs)
 
 
-def scaled(operation: str, inputs: Sequence[Array], out: Array, scale: float) -> None:
-    """The same for the operations with a factor, "average" and "scale_add"."""
-    _call(reduce.scaled, operation, inputs, out, scale)
+@cache
+def scaled(operation: str, dtype: np.dtype[Any], inputs: int) -> Callable[[Sequence[Array], Array, float], None]:
+    """``function(inputs, out, scale)`` for the operations with a factor, "average" and "scale_add"."""
+    return _checked(reduce.scaled, operation, dtype, inputs)
 
 
-def _call(form: Callable[..., Any], operation: str, inputs: Sequence[Array], out: Array, *scale: float) -> None:
-    kind, half = KINDS[out.dtype], out.dtype in HALVES
-    if half and any(array.dtype != out.dtype for array in inputs):
-        check(inputs, out)  # as uint16 they would look alike
-    arrays = tuple(plain(array) for array in inputs) if half else tuple(inputs)
-    compiled = form(operation, kind, len(arrays))
-    try:
-        refused = compiled(arrays, plain(out), *scale)
-    except TypeError:
-        refused = True
-    if refused:
-        check(inputs, out)
-        # Nothing is wrong but that an input is read-only, which Numba takes for another type: show all of them so.
-        form(operation, kind, len(arrays), read_only=True)(tuple(map(_read_only, arrays)), plain(out), *scale)
+def _checked(form: Callable[..., Any], operation: str, dtype: np.dtype[Any], inputs: int) -> Callable[..., None]:
+    kind, half = KINDS[dtype], dtype in HALVES
+    compiled = form(operation, kind, inputs)
+
+    def combine(arrays: Sequence[Array], out: Array, *scale: float) -> None:
+        try:
+            if not half:
+                refused = compiled(tuple(arrays), out, *scale)
+            elif all(array.dtype == dtype for array in (*arrays, out)):
+                refused = compiled(tuple(array.view(_BITS) for array in arrays), out.view(_BITS), *scale)
+            else:
+                refused = True
+        except TypeError:
+            refused = True
+        if refused:
+            check(arrays, out)
+            # Nothing is wrong but that an input is read-only, which Numba takes for another type: show all of them so.
+            shown = tuple(_read_only(plain(array)) for array in arrays)
+            form(operation, kind, inputs, read_only=True)(shown, plain(out), *scale)
+
+    return combine
 
 
 def _read_only(array: Array) -> Array:
