@@ -8,7 +8,7 @@ After the last round a rank that holds a result which others hold encoded encode
 ranks end with the same bits wherever they do without an encoding.
 
 *What is lost.* An encoding loses the difference between a value and what is decoded. Each such difference is missing
-in the result once, however many ranks encode the same value; so exactly one of them, the lowest, keeps it, if there is
+in the result once, however many ranks encode the same value; so exactly one of them, the first, keeps it, if there is
 error feedback. The first time that a rank encodes a chunk its own contribution has not left it yet (or it would never
 have); so that is where it adds what it kept in earlier calls.
 """
@@ -157,8 +157,7 @@ class _Run:
         draft = self.unread[rank, chunk] = _Draft(chunk, value, (rank, chunk) not in self.encoded)
         self.encoded.add((rank, chunk))
         self.drafts[rank].setdefault(number, []).append(draft)
-        keeper = self.keepers.setdefault((chunk, value), rank)
-        self.keepers[chunk, value] = min(keeper, rank)
+        self.keepers.setdefault((chunk, value), rank)
 
     def _commit(self, rank: int, recv: Recv, parcel: Sequence[int]) -> None:
         held = self.held[rank]

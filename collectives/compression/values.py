@@ -40,8 +40,8 @@ class Values:
         return self._number(_Kind.SUM, min(one, other), max(one, other))
 
     def coded(self, value: int) -> int:
-        """What is left of ``value``; of one that went through the encoding before, all of it: its bytes are kept."""
-        return value if self.is_coded(value) else self._number(_Kind.CODED, value)
+        """What is left of ``value`` once it was encoded."""
+        return self._number(_Kind.CODED, value)
 
     def is_coded(self, value: int) -> bool:
         """Whether the value went through the encoding last."""

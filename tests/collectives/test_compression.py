@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from collectives.compression.memory import Compression
 from collectives.executors import virtual as plain
 from collectives.executors.encoded import encode_plan
 from kernels import compress
+from simulator import encodings, networks, simulate
 
 SIZES = range(1, 10)
+TELLING = (1, 2, 3, 6, 8)
 NAMES = catalogue.names("allreduce")
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -49,6 +51,7 @@ class AsTheyAre:
     """The values' own bytes: loses nothing. It writes down what it is asked to encode."""
 
     encoded: list[tuple[int, int]] = field(default_factory=list)
+    decoded: list[int] = field(default_factory=list)
     name: str = "as they are"
 
     def nbytes(self, count: int) -> int:
@@ -59,6 +62,7 @@ class AsTheyAre:
         wire[:] = values.view(np.uint8)
 
     def decode(self, wire: Any, values: Floats) -> None:
+        self.decoded.append(len(values))
         values.view(np.uint8)[:] = wire
 
     def decode_add(self, wire: Any, values: Floats) -> None:
@@ -78,9 +82,9 @@ class AsTheyAre:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_encoding_that_loses_nothing_changes_no_bit(name: str) -> None:
-    for size in SIZES:
+    for size in TELLING:
         for algorithm in variants(name, size):
-            for count in (0, 1, size, 3 * size + 2):
+            for count in (0, 1, 3 * size + 2):
                 brought = inputs(size, count)
                 before = [array.tobytes() for array in brought]
                 found = virtual.run(algorithm, brought, alike(AsTheyAre(), size))
@@ -95,7 +99,7 @@ def test_all_ranks_end_with_the_same_bits(name: str) -> None:
     for size in SIZES:
         for algorithm in variants(name, size):
             assert codings(algorithm, size).alike
-            outputs = virtual.run(algorithm, inputs(size, 150), alike("int8:block=64", size))
+            outputs = virtual.run(algorithm, inputs(size, 90), alike("int8:block=64", size))
             assert len({output.tobytes() for output in outputs}) == 1
 
 
@@ -115,6 +119,13 @@ def test_every_value_is_encoded_once_and_passed_on_as_it_came(name: str) -> None
             assert elements == count * (extra + core * (core.bit_length() - 1) + (core if extra else 0))
         else:  # p - 1 partial sums of each chunk, and its total
             assert elements == count * size + settled(algorithm, size, count)
+
+
+def test_a_copy_that_nobody_reads_is_not_decoded() -> None:
+    encoding, size = AsTheyAre(), 5
+    virtual.run(catalogue.get("ring"), inputs(size, 2 * size), alike(encoding, size))
+    # Of its own encodings a rank reads the total of one chunk; the partial sums that it sent on are overwritten.
+    assert len(encoding.decoded) == size * (size - 1) + size
 
 
 def settled(algorithm: catalogue.Algorithm, size: int, count: int) -> int:
@@ -138,7 +149,7 @@ def test_different_values_draw_different_random_numbers() -> None:
 
 
 @pytest.mark.parametrize("text", ["int8", "int8:rounding=nearest", "float16", "bfloat16"])
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(st.data())
 def test_no_element_is_further_off_than_the_bound(text: str, data: st.DataObject) -> None:
     encoding = compress.get(text)
@@ -166,7 +177,7 @@ def test_the_bound_is_what_is_said_of_ring_and_not_far_from_what_happens() -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_feedback_puts_off_but_loses_nothing(name: str) -> None:
-    for size in (1, 2, 3, 6, 8):
+    for size in TELLING:
         for algorithm in variants(name, size):
             off, owed = what_is_off(algorithm, alike("int8:block=64", size, feedback=True))
             assert np.abs(off + owed).max() < 1e-4
@@ -207,7 +218,7 @@ def test_the_bytes_that_are_foretold_are_those_of_the_plan(name: str) -> None:
     encoding = compress.get("int8")
     for size in SIZES:
         for algorithm in variants(name, size):
-            for rank in range(size):
+            for rank in {0, size // 2, size - 1}:
                 plan = encode_plan(algorithm, rank, size, 1001, encoding.nbytes).plan
                 sent = sum(send.length for step in plan.steps for send in step.sends)
                 assert bounds.bytes_sent(algorithm, rank, size, 1001, encoding.nbytes) == sent
@@ -216,6 +227,16 @@ def test_the_bytes_that_are_foretold_are_those_of_the_plan(name: str) -> None:
 def test_ring_sends_each_chunk_but_two_twice() -> None:
     assert bounds.bytes_sent(catalogue.get("ring"), 0, 4, 4096, compress.get("int8").nbytes) == 6 * (1024 + 4 * 4)
     assert bounds.bytes_sent(catalogue.get("ring"), 0, 4, 4096, compress.get("float16").nbytes) == 6 * 2048
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_simulator_prices_the_bytes_that_travel(name: str) -> None:
+    for size in (2, 5, 8):
+        algorithm, encoding = catalogue.get(name), compress.get("int8")
+        network = networks.star(size, latency=1e-6, bandwidth=1e9)
+        priced = replace(network, model=replace(network.model, encoding=encodings.get("int8")))
+        foretold = sum(bounds.bytes_sent(algorithm, rank, size, 10_007, encoding.nbytes) for rank in range(size))
+        assert simulate(algorithm, size, 4 * 10_007, priced, itemsize=4).bytes == foretold
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
