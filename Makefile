@@ -19,12 +19,12 @@ $(error MPI=$(MPI) is not known: use MPI=openmpi, MPI=mpich or MPI=system)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test report lint types clean
+.PHONY: help setup test test-gpu card report lint types clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@echo "Ciranda: make <target> [MPI=openmpi|mpich|system] [PYTHON=python3.12]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
 
 setup: $(READY)-$(MPI) ## make .venv with all dependencies and an MPI, and nothing else
 
@@ -34,6 +34,14 @@ report: setup ## measure this machine and write report/index.html
 test: setup ## run the whole suite, with real ranks too
 	$(TEST) -n auto --maxprocesses 8 --dist worksteal tests $(ALONE:%=--ignore %)
 	$(TEST) $(ALONE)
+
+test-gpu: card $(READY)-gpu ## run what needs a CUDA card, and the kernels' tests on it
+	$(TEST) -m gpu tests/gpu
+	$(TEST) -p tests.gpu.card $(wildcard tests/kernels/test_cuda_*.py)
+
+card: setup
+	@$(VENV)/bin/python -c 'import sys; from kernels.cuda import presence; sys.exit(not presence.count())' || { \
+		echo "make: no CUDA device was found here, and test-gpu is for machines with one; ciranda doctor tells more" >&2; exit 2; }
 
 lint: $(READY)-dev ## check style, and which package may import which
 	$(VENV)/bin/ruff check .
@@ -72,6 +80,10 @@ $(READY)-mpich: $(READY)
 
 $(READY)-system: $(READY)
 	@command -v mpirun >/dev/null || { echo "make: MPI=system needs an mpirun on PATH (for example: module load openmpi, or apt install openmpi-bin)" >&2; exit 2; }
+	@touch $@
+
+$(READY)-gpu: $(READY)
+	@$(PIP) --editable '.[test,cupy]'
 	@touch $@
 
 $(READY)-dev: $(READY)
