@@ -38,7 +38,9 @@ def vectorised(code: Code) -> Iterator[str]:
         return
     for block in hot:
         for line in block:
-            if (line.is_global and not line.is_wide) or line.opcode.startswith(("CALL", "LDL", "STL")):
+            # CALL.REL.NOINC to a label of its own, which never returns, is how ptxas leaves a loop on sm_80.
+            called = line.opcode.startswith("CALL") and "(.L_x_" not in line.operands
+            if called or (line.is_global and not line.is_wide) or line.opcode.startswith(("LDL", "STL")):
                 yield f"{_name(code)} has {line.text!r} beside its 128-bit accesses"
     loads = max(map(in_flight, hot))
     asked = loads * WIDTH * resident(code)
