@@ -20,7 +20,7 @@ from kernels.cuda.codes import EACH, chance, decoded, peak, plus
 from kernels.cuda.device import blocks_for
 from kernels.cuda.exact import times
 from kernels.cuda.kernel import Kernel
-from kernels.cuda.sweep import aligned
+from kernels.cuda.sweep import aligned, signed
 from kernels.cuda.vector import WIDTH, lanes
 from kernels.cuda.words import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.device_array import DeviceArray
@@ -89,13 +89,8 @@ def _launch(
     addresses += [0] * (2 - len(addresses))
     groups = -(-count // encoding.block) * (encoding.block // EACH)
     blocks = blocks_for(kernel, groups, wire.device)
-    arguments = [*addresses, wire.address, count, fast, groups, _signed(counter), _signed(encoding.seed)]
+    arguments = [*addresses, wire.address, count, fast, groups, signed(counter), signed(encoding.seed)]
     wire.device.launch(kernel, blocks, arguments, stream)
-
-
-def _signed(number: int) -> int:
-    """The int64 of the same bits as a uint64."""
-    return number - (1 << 64) if number >> 63 else number
 
 
 @cache

@@ -1,7 +1,7 @@
 """Signs and their scale on a CUDA device. Not yet run on hardware.
 
 A block of 256 threads takes a tile of 4,096 elements, each thread four vectors of 128 bits in flight. Eight threads put
-their signs together by shuffles; the magnitudes go to lanes that are folded as on the host, first through shared memory,
+their signs together by shuffles; magnitudes go to lanes that are folded as on the host, first through shared memory,
 then by shuffles. A second launch adds up the tiles. Memory is read once, with feedback twice; 4 bytes a tile are left.
 """
 

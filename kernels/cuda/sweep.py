@@ -12,7 +12,7 @@ from kernels.cuda.kernel import Kernel
 from kernels.cuda.vector import WIDTH
 from kernels.device_array import DeviceArray
 
-__all__ = ["POINTERS", "aligned", "launch", "sweeping"]
+__all__ = ["POINTERS", "aligned", "launch", "signed", "sweeping"]
 
 cuda = cast("Any", numba_cuda)
 
@@ -64,6 +64,11 @@ def aligned(array: DeviceArray, itemsize: int) -> int:
     if itemsize and array.address % itemsize:
         raise ValueError(f"the array begins at {array.address:#x}, no multiple of {itemsize}: take one that does")
     return array.address
+
+
+def signed(number: int) -> int:
+    """The int64 of the same bits as a uint64, as kernels take them."""
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _head(arrays: Sequence[tuple[int, int]], count: int, each: int) -> int:
