@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,6 +235,13 @@ def test_an_unknown_path_is_refused_and_processes_know_no_devices() -> None:
         networks.behind(cluster([2]), "teleport", SLOW)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no device"):
         World(networks.behind(cluster([1, 1]), "staged", free()))
+
+
+def test_the_examples_of_the_page_are_computed_anew() -> None:
+    page = Path(__file__).parents[2] / "docs" / "devices.md"
+    found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert found.attempted >= 15
+    assert found.failed == 0
 
 
 def test_staging_is_named_in_both_languages() -> None:
