@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collectives.communicator import Communicator
+    from collectives.compression.memory import Compression
     from collectives.executors.faults import CollectiveMismatch, CollectiveTimeout
 
-__all__ = ["CollectiveMismatch", "CollectiveTimeout", "Communicator"]
+__all__ = ["CollectiveMismatch", "CollectiveTimeout", "Communicator", "Compression"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> object:
         from collectives.communicator import Communicator
 
         return Communicator
+    if name == "Compression":
+        from collectives.compression.memory import Compression
+
+        return Compression
     if name in ("CollectiveMismatch", "CollectiveTimeout"):
         from collectives.executors import faults
 
