@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import inspect
 import os
 import re
 import tempfile
@@ -18,16 +18,21 @@ from kernels.cuda import kernel as kernel_module
 from kernels.cuda.kernel import ARCHITECTURES, Capability, Kernel
 from tests.ptx.program import Program, build
 
-__all__ = ["program", "ptx"]
+__all__ = ["called", "program", "ptx"]
 
 PARTS = ("numba", "numba-cuda", "nvidia-nvvm")
 """What PTX depends on besides our sources."""
 
 
-@cache
 def program(kernel: Kernel, capability: Capability = (9, 0)) -> Program:
     """The kernel, ready to be interpreted."""
-    return build(ptx(kernel, capability))
+    # Ampere and Hopper mostly get the same text, but for the line that names them.
+    return _built(re.sub(r"^\.target .*$", "", ptx(kernel, capability), flags=re.MULTILINE))
+
+
+@cache
+def _built(text: str) -> Program:
+    return build(text)
 
 
 @cache
@@ -56,13 +61,14 @@ def _compiled(kernel: Kernel) -> dict[Capability, str]:
         library, _ = compiler._compile_pyfunc_with_fixup(
             kernel.function, types, device=False, abi="numba", cc=ARCHITECTURES[0]
         )
-    return {each: _called(kernel, library.get_asm_strs(cc=each)[0]) for each in ARCHITECTURES}
+    return {each: called(kernel, library.get_asm_strs(cc=each)[0]) for each in ARCHITECTURES}
 
 
-def _called(kernel: Kernel, text: str) -> str:
+def called(kernel: Kernel, text: str) -> str:
     """The text with the kernel's name in the place of what Numba makes of the function's."""
     found = re.search(r"\.entry\s+([\w$]+)", text)
     assert found is not None
+    text = re.sub(r"^\.common.*;$", "", text, flags=re.MULTILINE)  # Numba's, for exceptions: nothing reads it
     return text.replace(found[1], kernel.name)
 
 
@@ -78,26 +84,40 @@ def _folder() -> Path:
 
 @cache
 def _key(kernel: Kernel) -> str:
-    origin = inspect.getsourcefile(kernel.function) or ""
-    told = (kernel.name, kernel.signature, _sources(), Path(origin).read_bytes(), _code(kernel))
-    return hashlib.sha256(repr(told).encode()).hexdigest()
-
-
-def _code(kernel: Kernel) -> tuple[object, ...]:
+    """A digest of all that the PTX depends on."""
     code = kernel.function.__code__
-    cells = tuple(repr(cell.cell_contents) for cell in kernel.function.__closure__ or ())
-    return code.co_code, code.co_names, tuple(map(repr, code.co_consts)), tuple(_stable(cell) for cell in cells)
-
-
-def _stable(text: str) -> str:
-    """A repr without the address of the object, which differs from process to process."""
-    return text.partition(" at 0x")[0]
+    cells = [repr(cell.cell_contents).partition(" at 0x")[0] for cell in kernel.function.__closure__ or ()]
+    told = (kernel.name, kernel.signature, code.co_code, code.co_names, cells)
+    digest = hashlib.sha256(repr([told, [version(part) for part in PARTS]]).encode())
+    for name in sorted(_reached(kernel.function.__module__)):
+        digest.update(_source(name))
+    return digest.hexdigest()
 
 
 @cache
-def _sources() -> str:
-    """A digest of every source that a kernel may be made of, and of what compiles it."""
-    digest = hashlib.sha256(repr([version(part) for part in PARTS]).encode())
-    for source in sorted(Path(kernels.__path__[0]).rglob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+def _reached(module: str) -> frozenset[str]:
+    """The module and those of this repository that it imports, directly or not."""
+    found, new = set[str](), {module}
+    while new:
+        found |= new
+        new = {name for each in new for name in _imported(each)} - found
+    return frozenset(found)
+
+
+@cache
+def _imported(module: str) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return frozenset(name for name in names if name.split(".", maxsplit=1)[0] in ("kernels", "tests") and _source(name))
+
+
+@cache
+def _source(module: str) -> bytes:
+    """The module's text; nothing if that is the name of something in a module."""
+    stem = Path(kernels.__path__[0]).parent.joinpath(*module.split("."))
+    files = [stem.with_suffix(".py"), stem / "__init__.py"]
+    return next((file.read_bytes() for file in files if file.exists()), b"")

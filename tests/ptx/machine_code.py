@@ -98,7 +98,6 @@ def assembled(kernels: Sequence[Kernel], capability: Capability, most: int | Non
 
 def _renamed(kernel: Kernel, text: str, number: int) -> str:
     """The module with names that no other has: Numba gives the same ones to the shared memory of different kernels."""
-    text = re.sub(r"^\.common.*;$", "", text, flags=re.MULTILINE)  # Numba's, for exceptions: nothing reads it
     return text.replace(kernel.name, f"k{number}").replace("_cudapy_smem", f"shared{number}")
 
 

@@ -35,6 +35,8 @@ VARIABLE = re.compile(
 )
 STATEMENT = re.compile(r"\s*([{}]|[^;:{}\s][^;:{}]*(?:\{[^{}]*\}[^;:{}]*)*[;:])")
 
+PART = re.compile(r"(?:\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|[^,{\[(])+")
+
 
 @dataclass(frozen=True, slots=True)
 class Register:
@@ -142,9 +144,12 @@ class _Body:
         self._entry = entry
         self._scopes: list[dict[str, str]] = []
         self._opened = 0
+        self._known: dict[str, Operand] = {}
 
     def read(self, text: str, position: int) -> None:
         for token, line in _statements(text, position):
+            if token in "{}":
+                self._known.clear()
             if token == "{":
                 self._scopes.append({})
                 self._opened += 1
@@ -166,6 +171,7 @@ class _Body:
             _declare(text, self._entry.variables)
 
     def _registers(self, text: str) -> None:
+        self._known.clear()
         _, kind, names = text.split(None, 2)
         bits = BITS.get(kind.removeprefix("."))
         if bits is None:
@@ -195,6 +201,11 @@ class _Body:
 
     def _operand(self, text: str) -> Operand:
         text = text.strip()
+        if text not in self._known:
+            self._known[text] = self._new(text)
+        return self._known[text]
+
+    def _new(self, text: str) -> Operand:
         if text.startswith("["):
             return self._address(text[1:-1])
         if text.startswith(("{", "(")):
@@ -203,7 +214,7 @@ class _Body:
             return Vector(tuple(self._operand(part) for part in text.split("|")))
         if text.startswith("!"):
             return Register(self._unique(text[1:].strip()), negated=True)
-        if re.match(r"-?\d", text):
+        if text[0] in "-0123456789":
             return _number(text)
         unique = self._unique(text)
         return Register(unique) if unique in self._entry.registers else Symbol(text)
@@ -230,8 +241,9 @@ def _statements(text: str, position: int) -> Iterator[tuple[str, int]]:
 
 def _split(text: str) -> list[str]:
     """The parts between commas that stand in no brackets."""
-    parts = re.findall(r"(?:\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|[^,{\[(])+", text)
-    return [part for part in parts if part.strip()]
+    if "{" not in text and "(" not in text:
+        return [part for part in text.split(",") if part.strip()]
+    return [part for part in PART.findall(text) if part.strip()]
 
 
 def _number(text: str) -> Immediate:
