@@ -13,9 +13,9 @@ import numpy as np
 
 from kernels.cuda import halves
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import on_device
 from kernels.cuda.sweep import launch, sweeping
 from kernels.cuda.vector import WIDTH, lanes
-from kernels.cuda.words import on_device
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:

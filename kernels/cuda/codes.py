@@ -11,8 +11,7 @@ from numba import cuda as numba_cuda
 from kernels.compress.int8 import TINY
 from kernels.compress.philox import ten_rounds
 from kernels.cuda.exact import times
-from kernels.cuda.vector import WIDTH, lanes
-from kernels.cuda.words import (
+from kernels.cuda.patterns import (
     INFINITY,
     MAGNITUDE,
     bits_of,
@@ -22,6 +21,7 @@ from kernels.cuda.words import (
     nearest_whole,
     on_device,
 )
+from kernels.cuda.vector import WIDTH, lanes
 
 __all__ = ["EACH", "chance", "code", "decoded", "peak", "plus", "scaled", "sources", "words"]
 

@@ -20,9 +20,9 @@ from kernels.cuda.codes import EACH, chance, decoded, peak, plus
 from kernels.cuda.device import blocks_for
 from kernels.cuda.exact import times
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.cuda.sweep import aligned, signed
 from kernels.cuda.vector import WIDTH, lanes
-from kernels.cuda.words import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:

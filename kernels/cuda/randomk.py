@@ -1,7 +1,7 @@
 """Elements at random places on a CUDA device. Not yet run on hardware.
 
-Threads draw their places themselves: four of them a call of Philox would do, one call a place is simpler, and costs less
-than the scattered access that follows.
+Threads draw their places themselves. A call of Philox would do for four of them; a call for each is simpler, and costs
+less than the scattered access that follows.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numba import cuda as numba_cuda
 from kernels.compress.philox import HALF, LOW, ten_rounds
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import get32, on_device, put32
 from kernels.cuda.sparse import clear, gather_sums
 from kernels.cuda.sweep import aligned, signed
 from kernels.cuda.vector import lanes
-from kernels.cuda.words import get32, on_device, put32
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:

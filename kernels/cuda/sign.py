@@ -17,9 +17,9 @@ from numba import cuda as numba_cuda
 from kernels.compress.sign import LANES, TILE
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.cuda.sweep import aligned, launch, sweeping
 from kernels.cuda.vector import WIDTH, lanes
-from kernels.cuda.words import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import on_device
 from kernels.cuda.sweep import launch, sweeping
 from kernels.cuda.vector import lanes
-from kernels.cuda.words import on_device
 from kernels.device_array import DeviceArray
 
 __all__ = ["clear", "every", "gather_sums"]

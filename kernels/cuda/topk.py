@@ -1,9 +1,9 @@
 """The largest magnitudes on a CUDA device, wholly: the host waits for nothing. Not yet run on hardware.
 
 Three times blocks count magnitudes by some leading bits, in shared memory, and one block finds the bin in which the
-least one lies that is kept. Then tiles of 4,096 elements count what they have to give, one block adds those up, and tiles
-write their places and values where they belong, in order: no result depends on who comes first. Memory is read five
-times; 8 bytes a tile and 26 KiB are left.
+least one lies that is kept. Then tiles of 4,096 elements count what they have to give, one block adds those up, and
+tiles write their places and values where they belong, in order: no result depends on who comes first. Memory is read
+five times; 8 bytes a tile and 24 KiB are left.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numba import cuda as numba_cuda
 
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.patterns import MAGNITUDE, add_at, bits_of, on_device
 from kernels.cuda.sparse import clear, gather_sums
 from kernels.cuda.sweep import aligned
 from kernels.cuda.vector import WIDTH, lanes
-from kernels.cuda.words import MAGNITUDE, add_at, bits_of, on_device
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:
