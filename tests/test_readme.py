@@ -67,6 +67,14 @@ def test_the_ten_lines_print_the_sum_and_the_choice(folder: Path) -> None:
     assert "ring" in result.stdout
 
 
+def test_the_encoded_gradient_says_what_travels(folder: Path) -> None:
+    (folder / "encoded.py").write_text(blocks("README.md", "python")[1], encoding="utf-8")
+    result = ran(["ciranda", "run", "-n", "2", "--", "python", "encoded.py"], folder)
+    assert result.returncode == 0, result.stderr
+    assert "as int8 the vector takes 1015628 bytes" in result.stdout
+    assert "int8 with feedback on the wire" in result.stdout
+
+
 def test_the_example_is_ten_lines() -> None:
     code = [line for line in blocks("README.md", "python")[0].splitlines() if line.strip()]
     assert len(code) <= 10
