@@ -52,6 +52,6 @@ def _flat(array: NDArray[Any], flat: Any) -> NDArray[Any]:
 
 
 def _cuda() -> Any:
-    from kernels.cuda import strided
+    from kernels.cuda import strided_copy
 
-    return cast("Any", strided)
+    return cast("Any", strided_copy)
