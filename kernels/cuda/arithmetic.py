@@ -19,9 +19,9 @@ from kernels.cuda.assembly import instruction
 from kernels.cuda.halves import HALVES, narrowed, widened
 from kernels.cuda.vector import WIDTH
 
-__all__ = ["combined", "element", "vector"]
+__all__ = ["FLOAT32", "apart", "beside", "combined", "element", "vector"]
 
-_FLOAT32 = Kind("float32", "f", 32)
+FLOAT32 = Kind("float32", "f", 32)
 _PACKED = {
     "sum": {"float16": "add.rn.{} $0, $1, $2;", "bfloat16": "fma.rn.{} $0, $1, $3, $2;"},
     "prod": {"float16": "mul.rn.{} $0, $1, $2;", "bfloat16": "fma.rn.{} $0, $1, $2, $3;"},
@@ -43,16 +43,35 @@ def element(kind: Kind) -> Any:
     return ir.VectorType(kind.memory, kind.numbers)
 
 
-def combined(builder: Any, operation: str, kind: Kind, inputs: Sequence[Any], scale: Any) -> Any:
-    """See ``kernels.cpu.arithmetic.combined``; the inputs and the result are of the type ``vector`` or ``element``."""
+def combined(
+    builder: Any, operation: str, kind: Kind, inputs: Sequence[Any], scale: Any,
+    *, carried: Any = None, kept: bool = False,
+) -> Any:  # fmt: skip
+    """See ``kernels.cpu.arithmetic.combined``; the inputs and the result are of the type ``vector`` or ``element``.
+
+    Of halves what comes before the inputs may be ``carried`` over as float32, and the result ``kept`` so.
+    """
     unfused = _Unfused(builder)
     if kind.name not in HALVES:
         return arithmetic.combined(unfused, operation, kind, inputs, scale)
-    if operation in ("min", "max") or (operation in _PACKED and len(inputs) == 2):
+    on_the_way = kept or carried is not None
+    if operation in ("min", "max") or (operation in _PACKED and len(inputs) == 2 and not on_the_way):
         return _packed(builder, operation, kind, inputs)
     wide = [_widened(builder, kind, values) for values in inputs]
-    result = arithmetic.combined(unfused, operation, _FLOAT32, wide, scale)
-    return _narrowed(builder, kind, result, inputs[0].type)
+    result = arithmetic.combined(unfused, operation, FLOAT32, wide if carried is None else [carried, *wide], scale)
+    return result if kept else _narrowed(builder, kind, result, inputs[0].type)
+
+
+def beside(builder: Any, one: Any, other: Any) -> Any:
+    """Two vectors as one."""
+    return _vector(builder, [*_lanes(builder, one), *_lanes(builder, other)])
+
+
+def apart(builder: Any, values: Any) -> list[Any]:
+    """The two halves of a vector."""
+    lanes = _lanes(builder, values)
+    middle = len(lanes) // 2
+    return [_vector(builder, lanes[:middle]), _vector(builder, lanes[middle:])]
 
 
 class _Unfused:

@@ -5,33 +5,26 @@ uses the first: eight loads in flight, or as many as there are inputs. The eleme
 multiple of 16, and those after the last whole vector, go one by one; so do all where inputs and out lie differently
 against such addresses (then a warp still reads whole sectors, but in 32 / itemsize times as many instructions).
 
-Traffic for k inputs of n bytes: (k + 1)·n, each input read once. More than ``POINTERS`` inputs go in groups, of which
-each after the first also reads what the one before wrote.
+Traffic for k inputs of n bytes: (k + 1)·n, each input read once. More than 8 inputs go in groups of 8, then 7:
+each group after the first also reads what those before it made, and all but the last write it (halves as float32).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
 
-from numba import cuda as numba_cuda
-from numba import types as numba_types
-from numba.core import cgutils as numba_cgutils
-from numba.cuda.extending import intrinsic as numba_intrinsic
+import numpy as np
 
-from kernels.cpu.arithmetic import Kind, kind_of
-from kernels.cuda.arithmetic import combined, element, vector
+from kernels.cpu.arithmetic import kind_of
+from kernels.cuda import strided
 from kernels.cuda.device import blocks_for
+from kernels.cuda.halves import HALVES
 from kernels.cuda.kernel import Kernel
-from kernels.cuda.loops import onward
-from kernels.cuda.vector import WIDTH, give, read, take, write
+from kernels.cuda.strided import POINTERS, Form
+from kernels.cuda.vector import WIDTH
 from kernels.device_array import DeviceArray
 
-__all__ = ["POINTERS", "SAMPLE", "every", "fold", "kernel"]
-
-POINTERS = 8
-"""How many inputs a kernel takes."""
+__all__ = ["SAMPLE", "every", "fold", "kernel"]
 
 SAMPLE = (
     ("sum", "float32", 2), ("sum", "float32", 8), ("sum", "float16", 2), ("sum", "bfloat16", 2), ("sum", "bfloat16", 3),
@@ -41,47 +34,71 @@ SAMPLE = (
 )  # fmt: skip
 """Operations, dtypes and numbers of inputs, of a thousand: each way in which code is made is among them."""
 
-_IN_FLIGHT = 8
-"""Loads of 128 bits that a thread has under way, where there are fewer inputs than that."""
-
-cuda, types, cgutils = cast("Any", numba_cuda), cast("Any", numba_types), cast("Any", numba_cgutils)
-intrinsic = cast("Callable[[Callable[..., Any]], Any]", numba_intrinsic)
-
 
 def fold(name: str, inputs: Sequence[DeviceArray], out: DeviceArray, scale: float | None = None) -> None:
     """``out = inputs[0] ∘ inputs[1] ∘ ...`` from the left, queued on the stream of ``out``.
 
-    "average" multiplies the sum by ``scale``, "scale_add" is ``inputs[0] + scale * inputs[1]``.
+    "average" multiplies the sum by ``scale``, "scale_add" is ``inputs[0] + scale * inputs[1]``. ``out`` may
+    be an input. ValueError for arrays that do not begin at a multiple of what their numbers take.
     """
     if out.size == 0:
         return
-    chosen = kernel(name, out.dtype.name, len(inputs))
-    head = _head(inputs, out)
-    body = (out.size - head) * out.dtype.itemsize // WIDTH
-    ends = out.size - body * WIDTH // out.dtype.itemsize
-    addresses = [array.address for array in inputs] + [0] * (POINTERS - len(inputs))
-    number = 1.0 if scale is None else scale
-    blocks = blocks_for(chosen, max(ends, -(-body // _unrolled(len(inputs)))), out.device)
-    out.device.launch(chosen, blocks, [*addresses, out.address, head, body, ends, number], out.stream)
+    kind = kind_of(out.dtype.name)
+    for array in (*inputs, out):
+        if array.address % (kind.bits // 8):
+            raise ValueError(f"{array!r} does not begin at a multiple of {kind.bits // 8} bytes: pass a copy of it")
+    head, number = _head(inputs, out), 1.0 if scale is None else scale
+    if len(inputs) <= POINTERS:
+        _launch(Form(name, kind, len(inputs)), inputs, out, head, number)
+    else:
+        _fold_in_groups(name, inputs, out, head, number)
 
 
-@cache
 def kernel(name: str, dtype: str, inputs: int) -> Kernel:
     """The kernel for one operation, dtype and number of inputs."""
-    about = kind_of(dtype)
-    signature = (*["int64"] * (POINTERS + 4), "float64" if about.real else "int64")
-    registers = 80 if about.bits == 8 else 64  # sixteen numbers to a vector
-    return Kernel(f"{name}_{dtype}_{inputs}", _strided(name, about, inputs), signature, registers=registers)
+    return strided.kernel(Form(name, kind_of(dtype), inputs))
 
 
 def every() -> Iterator[Kernel]:
-    """A telling sample."""
+    """A telling sample, and two kernels that halves need where there are many inputs."""
     yield from (kernel(*facts) for facts in SAMPLE)
+    half = kind_of("bfloat16")
+    yield strided.kernel(Form("sum", half, POINTERS, kept=True))
+    yield strided.kernel(Form("average", half, 2, carried=True))
 
 
-def _unrolled(inputs: int) -> int:
-    """Vectors of each input that a thread takes in one step."""
-    return max(1, min(4, _IN_FLIGHT // inputs))
+def _fold_in_groups(name: str, inputs: Sequence[DeviceArray], out: DeviceArray, head: int, scale: float) -> None:
+    """The first ``POINTERS`` inputs, then as many as go beside what these made; halves meanwhile are float32."""
+    kind = kind_of(out.dtype.name)
+    wide = kind.name in HALVES and name not in ("min", "max")
+    partial = _between(inputs, out, head, wide=wide)
+    on_the_way = "sum" if name == "average" else name
+    _launch(Form(on_the_way, kind, POINTERS, kept=wide), inputs[:POINTERS], partial, head, scale)
+    rest = inputs[POINTERS:]
+    while rest:
+        group, rest = rest[: POINTERS - 1], rest[POINTERS - 1 :]
+        form = Form(on_the_way if rest else name, kind, 1 + len(group), carried=wide, kept=wide and bool(rest))
+        _launch(form, [partial, *group], partial if rest else out, head, scale)
+
+
+def _between(inputs: Sequence[DeviceArray], out: DeviceArray, head: int, *, wide: bool) -> DeviceArray:
+    """Where groups leave what they made: ``out`` if it can be, else room of its own, in which vectors lie as in it."""
+    if not wide and all(array.address != out.address for array in inputs[POINTERS:]):
+        return out
+    dtype = np.dtype(np.float32) if wide else out.dtype
+    before = -head * dtype.itemsize % WIDTH
+    room = out.device.allocate(before + out.size * dtype.itemsize, out.stream)
+    return room[before:].view(dtype)
+
+
+def _launch(form: Form, inputs: Sequence[DeviceArray], out: DeviceArray, head: int, scale: float) -> None:
+    size = form.kind.bits * form.kind.numbers // 8
+    body = (out.size - head) * size // WIDTH
+    ends = out.size - body * WIDTH // size
+    addresses = [array.address for array in inputs] + [0] * (POINTERS - len(inputs))
+    chosen = strided.kernel(form)
+    blocks = blocks_for(chosen, max(ends, -(-body // strided.unrolled(form))), out.device)
+    out.device.launch(chosen, blocks, [*addresses, out.address, head, body, ends, scale], out.stream)
 
 
 def _head(inputs: Sequence[DeviceArray], out: DeviceArray) -> int:
@@ -90,59 +107,3 @@ def _head(inputs: Sequence[DeviceArray], out: DeviceArray) -> int:
     if lacking % itemsize or any((array.address - out.address) % WIDTH for array in inputs):
         return out.size
     return min(lacking // itemsize, out.size)
-
-
-def _strided(name: str, about: Kind, inputs: int) -> Callable[..., None]:
-    """A grid-stride loop over single elements at both ends, one over several vectors, one over the vectors left."""
-    single, vectors = _step(name, about, inputs, 0), _step(name, about, inputs, _unrolled(inputs))
-    last = _step(name, about, inputs, 1)
-    size, unrolled = about.bits * about.numbers // 8, _unrolled(inputs)
-
-    def reduce(
-        a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int,
-        out: int, head: int, body: int, ends: int, scale: float,
-    ) -> None:  # fmt: skip
-        sources = (a, b, c, d, e, f, g, h)
-        first, stride = cuda.grid(1), cuda.gridsize(1)
-        i = first
-        while i < ends:
-            place = i * size if i < head else i * size + body * WIDTH
-            single(sources, out, place, 0, scale)
-            i = onward(i, stride)
-        i = first
-        while unrolled > 1 and i + (unrolled - 1) * stride < body:
-            vectors(sources, out, head * size + i * WIDTH, stride * WIDTH, scale)
-            i = onward(i, unrolled * stride)
-        while i < body:
-            last(sources, out, head * size + i * WIDTH, 0, scale)
-            i = onward(i, stride)
-
-    return reduce
-
-
-@cache
-def _step(name: str, about: Kind, inputs: int, vectors: int) -> Any:
-    """``function(sources, out, offset, jump, scale)``: ``vectors`` vectors, ``jump`` bytes apart; 0 for one element.
-
-    All that is read is read before the first is used, and all that is written after.
-    """
-    load = partial(read, shape=vector(about)) if vectors else partial(take, shape=element(about))
-    store = write if vectors else give
-
-    @intrinsic
-    def step(typing: Any, sources: Any, out: Any, offset: Any, jump: Any, scale: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            addresses, target, start, apart, factor = arguments
-            bases = cgutils.unpack_tuple(builder, addresses)[:inputs]
-            offsets = [start]
-            for _ in range(vectors - 1):
-                offsets.append(builder.add(offsets[-1], apart))
-            values = [[load(builder, builder.add(base, at)) for base in bases] for at in offsets]
-            results = [combined(builder, name, about, inputs, factor) for inputs in values]
-            for at, result in zip(offsets, results, strict=True):
-                store(builder, builder.add(target, at), result)
-            return context.get_dummy_value()
-
-        return types.void(sources, out, offset, jump, scale), generate
-
-    return step

@@ -57,9 +57,11 @@ def unrolled(form: Form) -> int:
 
 @cache
 def kernel(form: Form) -> Kernel:
-    """Takes POINTERS addresses, that of the result, how many elements lie before the vectors, how many vectors there
-    are, how many elements lie at both ends, and a factor.
-    """  # noqa: D205
+    """The kernel of a form.
+
+    It takes POINTERS addresses, that of the result, how many elements lie before the vectors, how many vectors there
+    are, how many elements lie at both ends together, and a factor.
+    """
     signature = (*["int64"] * (POINTERS + 4), "float64" if form.kind.real else "int64")
     registers = 80 if form.kind.bits == 8 else 64  # sixteen numbers to a vector
     return Kernel(form.name, _strided(form), signature, registers=registers)

@@ -71,3 +71,45 @@ def test_the_forms_agree_at_every_place_and_length(name: str, dtype: str, count:
         with using(device):
             reduced(name, there, out)
         identical(one_zero(plain(device.values(out)), name), one_zero(plain(expected), name))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "count", "own"),
+    [("sum", "bfloat16", 11, None), ("average", "float16", 16, 3), ("sum", "float32", 9, 8), ("max", "float16", 9, 0)],
+)
+def test_more_inputs_than_a_kernel_takes_are_rounded_once(name: str, dtype: str, count: int, own: int | None) -> None:
+    """``own``: the input that is also the result."""
+    device = Emulated()
+    for size, offset in (1, 0), (1003, 3):
+        inputs = [some(dtype, size, seed) for seed in range(count)]
+        expected = np.empty_like(inputs[0])
+        reduced(name, inputs, expected)
+        *there, out = placed(device, inputs, [offset] * (count + 1))
+        out = out if own is None else there[own]
+        with using(device):
+            reduced(name, there, out)
+        identical(one_zero(device.values(out), name), one_zero(expected, name))
+
+
+def test_nothing_is_launched_for_no_elements() -> None:
+    device = Emulated()
+    there = device.array(np.empty(0, np.float32))
+    queued.fold("sum", [there, there], there)
+    assert device.trace == []
+
+
+def test_work_is_queued_on_the_stream_of_the_result() -> None:
+    device = Emulated(delayed=True)
+    one, out = device.array(np.ones(5, np.float32)), device.array(np.zeros(5, np.float32)).on(device.stream())
+    reduce.get("sum")(one, one, out)
+    assert device.values(out).tolist() == [0] * 5
+    assert device.trace == [("launch sum_float32_2", out.stream)]
+    device.synchronize(out.stream)
+    assert device.values(out).tolist() == [2] * 5
+
+
+def test_an_array_at_an_odd_address_is_refused() -> None:
+    device = Emulated()
+    there = device.array(np.zeros(12, np.uint8))
+    with pytest.raises(ValueError, match="multiple of 4 bytes"):
+        queued.fold("sum", [there[1:5].view(np.float32)], there[4:8].view(np.float32))
