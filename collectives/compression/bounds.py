@@ -8,6 +8,7 @@ import numpy as np
 
 from collectives.catalogue import Algorithm
 from collectives.compression.codings import codings
+from collectives.compression.shared import Shared
 from collectives.schedule import Send, extents
 from kernels.compress import Encoding
 from kernels.compress.casts import Cast
@@ -18,6 +19,9 @@ __all__ = ["bytes_sent", "error_bound"]
 _ROUNDOFF = 2.0**-24
 """Of the larger side, what one float32 addition may be off."""
 
+_MEAN = 2.0**-20
+"""By how much of the largest magnitude the mean of magnitudes, which ``sign`` sends, may exceed it by rounding."""
+
 
 def error_bound(algorithm: Algorithm, encoding: Encoding, largest: Sequence[float]) -> float:
     """What no element of the result is further off than, where rank r brings magnitudes up to ``largest[r]``.
@@ -26,8 +30,11 @@ def error_bound(algorithm: Algorithm, encoding: Encoding, largest: Sequence[floa
     each addition rounds; all of that is added up along the schedule. For ring with p ranks, int8 to the nearest and
     magnitudes up to A: partial sums of 1, 2, ..., p terms are encoded, each of k terms up to k·A, so about
     p(p + 1)/2 · A/254. Without error feedback; with it, what earlier calls lost counts as brought.
-    Raises ValueError for a number of ranks that the algorithm does not work for.
+    Raises ValueError for a number of ranks that the algorithm does not work for, and for what is no encoding on the
+    wire (random-k, PowerSGD): what that leaves out has no such bound.
     """
+    if isinstance(encoding, Shared):
+        raise ValueError(f"{encoding.name} may leave out any element altogether: it has no bound but the sum itself")
     found = codings(algorithm, len(largest))
 
     def added(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
@@ -44,11 +51,11 @@ def error_bound(algorithm: Algorithm, encoding: Encoding, largest: Sequence[floa
 
 
 def _lost(encoding: Encoding, largest: float) -> float:
-    """What the encoding may lose of a number up to ``largest``: all of it, unless it rounds every number by itself."""
+    """What the encoding may lose of numbers up to ``largest``: all of it, unless it rounds every number by itself."""
     if isinstance(encoding, (Cast, Int8)):
         with np.errstate(over="ignore"):
             return encoding.bound(np.array([np.nextafter(np.float32(largest), np.float32(np.inf))]))
-    return largest
+    return largest * (1 + _MEAN)
 
 
 def bytes_sent(algorithm: Algorithm, rank: int, size: int, count: int, nbytes: Callable[[int], int]) -> int:

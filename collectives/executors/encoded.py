@@ -59,7 +59,8 @@ class Encoded:
 
     ``before[i]`` is what to encode before step ``i`` of the plan, ``after[i]`` what has come when it is done, in the
     order in which it commits, and ``last`` what to encode at the end, for the rank's own copy. ``chunks`` are their
-    places in the store. ``counters`` is how many different counters the encodings of a call need.
+    places in the store. ``counters`` is how many different counters the encodings of a call need. ``alike``: whether
+    all ranks end with the same bits, as they do for every algorithm of the catalogue.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Encoded:
     last: tuple[tuple[Coding, Place], ...]
     chunks: tuple[Place, ...]
     counters: int
+    alike: bool
 
 
 def encode_plan(algorithm: Algorithm, rank: int, size: int, count: int, nbytes: Callable[[int], int]) -> Encoded:
@@ -90,7 +92,7 @@ def encode_plan(algorithm: Algorithm, rank: int, size: int, count: int, nbytes: 
     before = tuple(_coded(found, rank, step.index, chunks) for step in plan.steps)
     last = _coded(found, rank, plan.rounds, chunks)
     after = tuple(arrivals for _, arrivals in steps)
-    return Encoded(plan, before, after, last, tuple(chunks), found.numbers)
+    return Encoded(plan, before, after, last, tuple(chunks), found.numbers, found.alike)
 
 
 def _laid_out(parts: Sequence[tuple[int, int]], nbytes: Callable[[int], int]) -> list[Place]:
@@ -138,13 +140,16 @@ class Coder:
 
     ``values`` is the rank's vector, changed in place. With a ``residual``, of the same length, it gets back what it
     lost in earlier calls, and what it loses in this one is kept there. ``counter`` is the first of
-    ``encoded.counters`` that no other call uses.
+    ``encoded.counters`` that no other call uses. Raises ValueError for a residual where ranks do not end alike: what
+    one result lacks is then in another.
     """
 
     def __init__(
         self, encoded: Encoded, encoding: Encoding, values: Flat, buffers: tuple[Octets, Octets],
         residual: Flat | None, counter: int,
     ) -> None:  # fmt: skip
+        if residual is not None and not encoded.alike:
+            raise ValueError(f"{encoded.plan.algorithm} gives ranks different roundings of a sum: leave feedback out")
         self._encoded, self._encoding, self._values, self._buffers = encoded, encoding, values, buffers
         self._residual, self._counter = residual, counter
 

@@ -16,6 +16,7 @@ from collectives.compression.codings import Loss, codings
 from collectives.compression.memory import Compression
 from collectives.executors import virtual as plain
 from collectives.executors.encoded import encode_plan
+from collectives.schedule import INCOMING_FIRST, Recv, Send
 from kernels import compress
 from simulator import encodings, networks, simulate
 
@@ -148,8 +149,8 @@ def test_different_values_draw_different_random_numbers() -> None:
 # --- what is lost -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["int8", "int8:rounding=nearest", "float16", "bfloat16"])
-@settings(max_examples=12)
+@pytest.mark.parametrize("text", ["int8", "int8:rounding=nearest", "float16", "bfloat16", "sign", "topk:share=1/3"])
+@settings(max_examples=10)
 @given(st.data())
 def test_no_element_is_further_off_than_the_bound(text: str, data: st.DataObject) -> None:
     encoding = compress.get(text)
@@ -260,6 +261,27 @@ def test_a_compression_uses_no_counter_twice() -> None:
     firsts = [compression.draw(7) for _ in range(3)]
     assert firsts == [0, 7, 14]
     assert compression.owed(np.empty(10, np.float32)) is None
+
+
+def everybody_to_everybody(rank: int, size: int) -> list[tuple[Send | Recv, ...]]:
+    others = [other for other in range(size) if other != rank]
+    return [(*(Send(other, 0) for other in others), *(Recv(other, 0, INCOMING_FIRST) for other in others))]
+
+
+def test_feedback_is_refused_where_ranks_add_in_different_orders() -> None:
+    algorithm = replace(catalogue.get("linear"), name="everybody", function=everybody_to_everybody)
+    assert not codings(algorithm, 4).alike
+    brought = inputs(4, 30)
+    limit = bounds.error_bound(algorithm, compress.get("float16"), [1.0] * 4)
+    for output in virtual.run(algorithm, brought, alike("float16", 4)):
+        assert np.abs(output - exact(brought)).max() <= limit
+    with pytest.raises(ValueError, match="everybody gives ranks different roundings of a sum: leave feedback out"):
+        virtual.run(algorithm, brought, alike("float16", 4, feedback=True))
+
+
+def test_what_leaves_elements_out_has_no_bound() -> None:
+    with pytest.raises(ValueError, match="randomk may leave out any element altogether"):
+        bounds.error_bound(catalogue.get("ring"), compress.get("randomk"), [1.0, 1.0])
 
 
 def test_ranks_that_bring_different_things_are_named() -> None:
