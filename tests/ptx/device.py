@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from kernels.cuda.kernel import Capability, Kernel
 from kernels.device_array import LEGACY, PER_THREAD, DeviceArray
 from tests.ptx import machine
-from tests.ptx.compiled import program
+from tests.ptx.compiled import program, ptx
 from tests.ptx.faults import Fault
 from tests.ptx.memory import Region, aligned
+from tests.ptx.program import Program, build
 from tests.ptx.races import Traffic
 
 __all__ = ["Emulated"]
@@ -48,16 +49,20 @@ class Emulated:
     ``trace`` is what was asked for, in order: pairs of a word (``launch sum_float32``, ``copy in``, ``record``,
     ``wait``, ``synchronize`` ...) and a stream. ``traffic`` is the bytes that kernels moved so far, by width. Memory
     whose bytes MPI or the host write by address must not be watched for reads of what was never written:
-    ``watched=False``.
+    ``watched=False``. ``altered`` puts faults into the PTX, ``limit`` is how many instructions a launch may take.
     """
 
     name = "PTX interpreter"
     multiprocessors = 2
 
-    def __init__(self, capability: Capability = (9, 0), *, delayed: bool = False, watched: bool = True) -> None:
+    def __init__(
+        self, capability: Capability = (9, 0), *, delayed: bool = False, watched: bool = True,
+        altered: Callable[[str], str] | None = None, limit: int = 1_000_000,
+    ) -> None:  # fmt: skip
         self.trace: list[tuple[str, int]] = []
         self.traffic: Traffic = Counter()
         self._capability, self._delayed, self._watched = capability, delayed, watched
+        self._altered, self._limit = altered, limit
         self._regions: WeakValueDictionary[int, Region] = WeakValueDictionary()
         self._queues: defaultdict[int, Queue] = defaultdict(Queue)
         self._streams = itertools.count(PER_THREAD + 1)
@@ -68,13 +73,18 @@ class Emulated:
     def launch(self, kernel: Kernel, blocks: int, arguments: Sequence[int | float], stream: int = LEGACY) -> None:
         # The list keeps freed memory alive until the work is done, as the driver's cuMemFree does by waiting.
         regions = list(self._regions.values())
-        made = program(kernel, self._capability)
+        made = self._program(kernel)
         given = tuple(arguments)
 
         def work() -> None:
-            self.traffic += machine.launch(made, blocks, kernel.threads, given, regions)
+            self.traffic += machine.launch(made, blocks, kernel.threads, given, regions, limit=self._limit)
 
         self._queue(f"launch {kernel.name}", stream, work)
+
+    def _program(self, kernel: Kernel) -> Program:
+        if self._altered is None:
+            return program(kernel, self._capability)
+        return build(self._altered(ptx(kernel, self._capability)))
 
     def allocate(self, nbytes: int, stream: int = LEGACY) -> DeviceArray:
         octets = aligned(nbytes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from numba import cuda
+import numpy as np
+from numba import cuda, types
 
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.vector import lanes
@@ -13,6 +14,7 @@ from kernels.cuda.vector import lanes
 __all__ = ["THREADS", "block_sum", "copying"]
 
 THREADS = 128
+WARPS = THREADS // 32
 
 FLOATS: Any = lanes("float32")
 SIGNATURE = ("int64", "int64", "int64")
@@ -53,8 +55,8 @@ def block_sum() -> Kernel:
     one, put = FLOATS.one, FLOATS.put
 
     def function(source: int, out: int, count: int) -> None:
-        warps = cuda.shared.array(THREADS // 32, "float32")
-        total = one(source) * 0
+        warps = cuda.shared.array(WARPS, types.float32)
+        total = np.float32(0)
         i = cuda.grid(1)
         while i < count:
             total += one(source + 4 * i)
@@ -68,7 +70,7 @@ def block_sum() -> Kernel:
         cuda.syncthreads()
         if cuda.threadIdx.x == 0:
             whole = warps[0]
-            for warp in range(1, THREADS // 32):
+            for warp in range(1, WARPS):
                 whole += warps[warp]
             put(out + 4 * cuda.blockIdx.x, whole)
 
