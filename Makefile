@@ -65,8 +65,8 @@ $(READY)-venv:
 $(READY): $(READY)-venv pyproject.toml
 	@echo "Installing Ciranda and its dependencies into $(VENV)"
 	@$(PIP) --editable '.[test]'
-	@echo "Compiling the simulator, once"
-	@$(VENV)/bin/python -m simulator.warm
+	@echo "Compiling the simulator and the kernels, once"
+	@$(VENV)/bin/python -m simulator.warm && $(VENV)/bin/python -m kernels.warm
 	@touch $@
 
 $(READY)-openmpi: $(READY)

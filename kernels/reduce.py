@@ -170,25 +170,30 @@ def _fold_in_turn(function: Callable[..., object], inputs: Sequence[Numbers], ou
 
 def _scaled(name: str, inputs: Sequence[Array], out: Array, scale: float) -> None:
     if _on_host(out):
-        kind = _factor_kind(name, out.dtype)
-        from kernels.cpu import calls
-
-        run = calls.scaled(name, out.dtype, len(inputs))
-        run(inputs, out, _within(scale, out.dtype) if kind in "iu" else scale)
+        _scaling(name, out.dtype, len(inputs))(inputs, out, scale)
         return
     from kernels.cuda import arrays, reduce
 
     given, result = arrays.together(inputs, out)
-    kind = _factor_kind(name, result.dtype)
-    reduce.fold(name, given, result, _within(scale, result.dtype) if kind in "iu" else scale)
+    reduce.fold(name, given, result, _factor(name, result.dtype)(scale))
 
 
-def _factor_kind(name: str, dtype: np.dtype[Any]) -> str:
-    """The kind of a dtype that can be multiplied by a factor; an average of integers is none."""
+@cache
+def _scaling(name: str, dtype: np.dtype[Any], inputs: int) -> Callable[[Sequence[Numbers], Numbers, float], None]:
+    """What folds so many NumPy arrays with a factor."""
+    factor = _factor(name, dtype)
+    from kernels.cpu import calls
+
+    run = calls.scaled(name, dtype, inputs)
+    return lambda arrays, out, scale: run(arrays, out, factor(scale))
+
+
+def _factor(name: str, dtype: np.dtype[Any]) -> Callable[[float], float]:
+    """What makes a number fit to multiply elements by; TypeError for a dtype that is not multiplied."""
     kind = _kind(dtype)
-    if dtype not in KINDS or kind not in ("fc" if name == "average" else "iufc"):
+    if dtype not in KINDS or kind not in ("fc" if name == "average" else "iufc"):  # no average of integers is one
         raise TypeError(f"{name} is not defined for {dtype}: convert to floating point of at most 64 bits")
-    return kind
+    return float if kind in "fc" else partial(_within, dtype=dtype)
 
 
 def _within(scale: Any, dtype: np.dtype[Any]) -> int:

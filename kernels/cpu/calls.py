@@ -28,7 +28,7 @@ def pair(operation: str, dtype: np.dtype[Any]) -> Callable[[Array, Array, Array]
         try:
             if not half:
                 refused = compiled(left, right, out)
-            elif left.dtype == right.dtype == out.dtype == dtype:
+            elif left.dtype is dtype and right.dtype is dtype and out.dtype is dtype:
                 refused = compiled(left.view(_BITS), right.view(_BITS), out.view(_BITS))
             else:
                 refused = True
@@ -60,7 +60,7 @@ def _checked(form: Callable[..., Any], operation: str, dtype: np.dtype[Any], inp
         try:
             if not half:
                 refused = compiled(tuple(arrays), out, *scale)
-            elif all(array.dtype == dtype for array in (*arrays, out)):
+            elif out.dtype is dtype and all(array.dtype is dtype for array in arrays):
                 refused = compiled(tuple(array.view(_BITS) for array in arrays), out.view(_BITS), *scale)
             else:
                 refused = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import reduce as folded
 from typing import Any
 
@@ -165,6 +167,18 @@ def test_inputs_may_be_read_only() -> None:
     assert out.tolist() == [3 * value for value in range(9)]
     with pytest.raises(ValueError, match="out is read-only"):
         reduce.get("sum").fold((data, data, data), data)
+
+
+def test_a_process_that_adds_in_place_loads_no_compiler() -> None:
+    program = (
+        "import sys, numpy, kernels.reduce as reduce\n"
+        "a = numpy.ones(9, numpy.float32)\n"
+        "reduce.get('sum')(a, a, a)\n"
+        "assert 'numba' not in sys.modules and 'llvmlite' not in sys.modules\n"
+        "reduce.get('sum').fold((a, a, a), a)\n"
+        "assert 'numba' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 A, B = np.zeros(8), np.zeros(9)
