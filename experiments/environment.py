@@ -36,7 +36,7 @@ def collect() -> dict[str, Any]:
         "cpus_allowed": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": load_average(),
-        "packages": {name: _version(name) for name in ("numpy", "scipy", "mpi4py", "ml_dtypes")},
+        "packages": {name: _version(name) for name in ("numpy", "scipy", "mpi4py", "ml_dtypes", "numba")},
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_TELLING)},
     }
 
