@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kernels.cpu.arithmetic import kind_of
-from kernels.cuda import strided
+from kernels.cuda import pairs, strided
 from kernels.cuda.device import blocks_for
 from kernels.cuda.halves import HALVES
 from kernels.cuda.kernel import Kernel
@@ -41,17 +41,10 @@ def fold(name: str, inputs: Sequence[DeviceArray], out: DeviceArray, scale: floa
     "average" multiplies the sum by ``scale``, "scale_add" is ``inputs[0] + scale * inputs[1]``. ``out`` may
     be an input. ValueError for arrays that do not begin at a multiple of what their numbers take.
     """
-    if out.size == 0:
-        return
-    kind = kind_of(out.dtype.name)
-    for array in (*inputs, out):
-        if array.address % (kind.bits // 8):
-            raise ValueError(f"{array!r} does not begin at a multiple of {kind.bits // 8} bytes: pass a copy of it")
-    head, number = _head(inputs, out), 1.0 if scale is None else scale
-    if len(inputs) <= POINTERS:
-        _launch(Form(name, kind, len(inputs)), inputs, out, head, number)
-    else:
-        _fold_in_groups(name, inputs, out, head, number)
+    if out.dtype.names is not None:
+        pairs.fold(name, inputs, out)
+    elif out.size:
+        _fold_numbers(name, inputs, out, 1.0 if scale is None else scale)
 
 
 def kernel(name: str, dtype: str, inputs: int) -> Kernel:
@@ -65,6 +58,18 @@ def every() -> Iterator[Kernel]:
     half = kind_of("bfloat16")
     yield strided.kernel(Form("sum", half, POINTERS, kept=True))
     yield strided.kernel(Form("average", half, 2, carried=True))
+
+
+def _fold_numbers(name: str, inputs: Sequence[DeviceArray], out: DeviceArray, scale: float) -> None:
+    kind = kind_of(out.dtype.name)
+    for array in (*inputs, out):
+        if array.address % (kind.bits // 8):
+            raise ValueError(f"{array!r} does not begin at a multiple of {kind.bits // 8} bytes: pass a copy of it")
+    head = _head(inputs, out)
+    if len(inputs) <= POINTERS:
+        _launch(Form(name, kind, len(inputs)), inputs, out, head, scale)
+    else:
+        _fold_in_groups(name, inputs, out, head, scale)
 
 
 def _fold_in_groups(name: str, inputs: Sequence[DeviceArray], out: DeviceArray, head: int, scale: float) -> None:

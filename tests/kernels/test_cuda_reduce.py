@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels import reduce
+from kernels.cuda import pairs
 from kernels.cuda import reduce as queued
 from kernels.cuda.device import using
 from tests.ptx.device import Emulated
@@ -89,6 +90,26 @@ def test_more_inputs_than_a_kernel_takes_are_rounded_once(name: str, dtype: str,
         with using(device):
             reduced(name, there, out)
         identical(one_zero(device.values(out), name), one_zero(expected, name))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("minloc", pairs.SAMPLE[0]), ("maxloc", pairs.SAMPLE[1])], ids=str)
+def test_pairs_go_to_the_first_of_equal_numbers_and_to_nan(name: str, dtype: np.dtype[Any]) -> None:
+    device, source = Emulated(), np.random.default_rng(0)
+    inputs = [np.zeros(301, dtype) for _ in range(3)]
+    for array in inputs:
+        array["value"] = source.choice([1.0, 2.0, 3.0, 0.0, -0.0, np.nan, -np.inf], 301)
+        array["index"] = source.integers(0, 4, 301)
+    expected = np.zeros(301, dtype)
+    reduce.get(name).fold(inputs, expected)
+    for own in (None, 0, 1, 2):
+        *there, out = placed(device, inputs, (1, 0, 2))
+        out = out if own is None else there[own]
+        queued.fold(name, there, out)
+        got = device.array(np.zeros(301, dtype)) if own is None else out
+        if own is None:  # the gaps in out were never written
+            queued.fold(name, [out, out], got)
+        for field in ("value", "index"):
+            identical(np.ascontiguousarray(device.values(got)[field]), np.ascontiguousarray(expected[field]))
 
 
 def test_nothing_is_launched_for_no_elements() -> None:
