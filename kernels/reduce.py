@@ -77,7 +77,8 @@ class Reduction:
         from kernels.cuda import arrays, reduce
 
         given, result = arrays.together(inputs, out)
-        if result.dtype not in KINDS or not self.supports(result.dtype):
+        known = result.dtype in KINDS or result.dtype.names is not None
+        if not known or not self.supports(result.dtype):
             raise TypeError(f"{self.name} is not defined for {result.dtype} on a device")
         reduce.fold(self.name, given, result)
 
