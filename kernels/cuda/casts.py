@@ -1,6 +1,7 @@
 """float16 and bfloat16 messages on a CUDA device, two conversions an instruction. Not yet run on hardware.
 
-A thread takes eight elements at a time: 32 bytes of float32 by two loads or stores, 16 of halves by one.
+A thread takes eight elements at a time, 32 bytes of float32 by two loads and 16 of halves by one; twice as many where
+only halves are read.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ def encode(values: DeviceArray, wire: DeviceArray, encoding: Cast, counter: int)
 
 def decode(wire: DeviceArray, values: DeviceArray, encoding: Cast) -> None:
     """``values = wire``."""
-    launch(_decoder(encoding.kind, False), [(values, 4), (wire, 2)], values.size, _EACH)
+    launch(_decoder(encoding.kind, False), [(values, 4), (wire, 2)], values.size, 2 * _EACH)
 
 
 def decode_add(wire: DeviceArray, values: DeviceArray, encoding: Cast) -> None:
     """``values += wire``."""
-    launch(_decoder(encoding.kind, True), [(values, 4), (wire, 2)], values.size, _EACH)
+    launch(_decoder(encoding.kind, True), [(values, 4), (wire, 2)], values.size, 2 * _EACH)
 
 
 def encode_feedback(
@@ -104,11 +105,13 @@ def _decoder(kind: str, add: bool) -> Kernel:
 
     @on_device
     def group(places: Any, count: int, i: int) -> None:
-        pairs = _load_pairs(places[1] + 2 * i)
+        pairs, more = _load_pairs(places[1] + 2 * i), _load_pairs(places[1] + 2 * i + WIDTH)
         half(places[0] + 4 * i, pairs[0], pairs[1])
         half(places[0] + 4 * i + WIDTH, pairs[2], pairs[3])
+        half(places[0] + 4 * i + 2 * WIDTH, more[0], more[1])
+        half(places[0] + 4 * i + 3 * WIDTH, more[2], more[3])
 
-    return sweeping(f"decode_{kind}{'_add' if add else ''}", single, group, _EACH)
+    return sweeping(f"decode_{kind}{'_add' if add else ''}", single, group, 2 * _EACH)
 
 
 @cache

@@ -96,8 +96,11 @@ def _launch(
 @cache
 def _kernel(work: str, block: int, nearest: bool) -> Kernel:
     name = f"int8_{work}_{block}{'_nearest' if nearest else ''}"
-    made = _decoder(block, work == "decode_add") if work.startswith("decode") else _encoder(work, block, nearest)
-    return Kernel(name, made, ("int64",) * 8, registers=128)
+    decoding = work.startswith("decode")
+    made = _decoder(block, work == "decode_add") if decoding else _encoder(work, block, nearest)
+    # Scales are read byte by byte, beside the vectors; and random numbers keep a card busier than its memory.
+    narrow = decoding or work == "reduce" or (work == "encode" and not nearest)
+    return Kernel(name, made, ("int64",) * 8, vectorised=not narrow, registers=128)
 
 
 def _encoder(work: str, block: int, nearest: bool) -> Callable[..., None]:

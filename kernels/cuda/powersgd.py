@@ -212,7 +212,7 @@ def _orthonormalising() -> Kernel:
             for i in range(thread, rows, THREADS):
                 _put(mine + 4 * i, np.float32(np.float64(_one(mine + 4 * i)) * scale))
 
-    return Kernel("powersgd_orthonormalise", kernel, ("int64",) * 3, THREADS, vectorised=False)
+    return Kernel("powersgd_orthonormalise", kernel, ("int64",) * 3, THREADS, vectorised=False, registers=96)
 
 
 @cache

@@ -85,7 +85,7 @@ def _launch(
 
 
 def _made(name: str, function: Callable[..., None]) -> Kernel:
-    return Kernel(name, function, ("int64",) * 7, vectorised=False)
+    return Kernel(name, function, ("int64",) * 7, vectorised=False, registers=80)
 
 
 @on_device

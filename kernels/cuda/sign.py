@@ -103,6 +103,11 @@ def _tiles(feedback: bool) -> Kernel:
             if tile < whole:
                 x, y = four(values, residual, at), four(values, residual, at + LANES)
                 z, w = four(values, residual, at + 2 * LANES), four(values, residual, at + 3 * LANES)
+                if feedback:
+                    _store(residual + 4 * at, x)
+                    _store(residual + 4 * (at + LANES), y)
+                    _store(residual + 4 * (at + 2 * LANES), z)
+                    _store(residual + 4 * (at + 3 * LANES), w)
             else:
                 x, y = some(values, residual, at, count), some(values, residual, at + LANES, count)
                 z, w = some(values, residual, at + 2 * LANES, count), some(values, residual, at + 3 * LANES, count)
@@ -185,7 +190,7 @@ def _decoder(work: str) -> Kernel:
         for part in range(0, _EACH, 4):
             four(places, i + part, scale, np.uint32(bits >> np.uint32(part)))
 
-    return sweeping(f"sign_{work}", single, group, _EACH)
+    return sweeping(f"sign_{work}", single, group, _EACH, vectorised=False)
 
 
 @cache
@@ -232,9 +237,7 @@ def _some(values: int, residual: int, i: int, count: int) -> Any:
 @on_device
 def _four_sums(values: int, residual: int, i: int) -> Any:
     new, old = _load(values + 4 * i), _load(residual + 4 * i)
-    four = old[0] + new[0], old[1] + new[1], old[2] + new[2], old[3] + new[3]
-    _store(residual + 4 * i, four)
-    return four
+    return old[0] + new[0], old[1] + new[1], old[2] + new[2], old[3] + new[3]
 
 
 @on_device

@@ -51,7 +51,7 @@ def _clearing() -> Kernel:
     def group(places: Any, count: int, i: int) -> None:
         _store(places[0] + 4 * i, (_ZERO, _ZERO, _ZERO, _ZERO))
 
-    return sweeping("clear", single, group, _EACH)
+    return sweeping("clear", single, group, _EACH, vectorised=False)
 
 
 @cache

@@ -20,10 +20,11 @@ POINTERS = 3
 """How many arrays such a kernel takes."""
 
 
-def sweeping(name: str, single: Any, group: Any, each: int, registers: int = 64) -> Kernel:
+def sweeping(name: str, single: Any, group: Any, each: int, *, vectorised: bool = True) -> Kernel:
     """A kernel that calls ``group(places, first element)`` for groups of ``each`` elements, ``single`` for the others.
 
     Both are device functions; ``places`` are the addresses of the arrays. A thread works on one group at a time.
+    ``vectorised`` is False for groups that load less than 128 bits too, or nothing.
     """
 
     def kernel(a: int, b: int, c: int, count: int, head: int, body: int) -> None:
@@ -38,7 +39,7 @@ def sweeping(name: str, single: Any, group: Any, each: int, registers: int = 64)
             group(places, count, head + i * each)
             i += stride
 
-    return Kernel(name, cast("Callable[..., None]", kernel), ("int64",) * (POINTERS + 3), registers=registers)
+    return Kernel(name, cast("Callable[..., None]", kernel), ("int64",) * (POINTERS + 3), vectorised=vectorised)
 
 
 def launch(kernel: Kernel, arrays: Sequence[tuple[DeviceArray, int]], count: int, each: int) -> None:

@@ -107,18 +107,26 @@ def _pattern(values: int, i: int, count: int) -> Any:
 
 
 @on_device
-def _four(values: int, i: int, count: int, whole: bool) -> Any:
-    """Four patterns, by one load where it can be."""
+def _sixteen(values: int, i: int, step: int, count: int, whole: bool) -> Any:
+    """Four times four patterns, ``step`` elements apart, by four loads in flight where it can be."""
     if whole:
-        x, y, z, w = _load(values + 4 * i)
-        return (
-            np.int64(bits_of(x) & MAGNITUDE), np.int64(bits_of(y) & MAGNITUDE),
-            np.int64(bits_of(z) & MAGNITUDE), np.int64(bits_of(w) & MAGNITUDE),
-        )  # fmt: skip
-    return (
-        _pattern(values, i, count), _pattern(values, i + 1, count),
-        _pattern(values, i + 2, count), _pattern(values, i + 3, count),
-    )  # fmt: skip
+        x, y = _load(values + 4 * i), _load(values + 4 * (i + step))
+        z, w = _load(values + 4 * (i + 2 * step)), _load(values + 4 * (i + 3 * step))
+        return _patterns(x), _patterns(y), _patterns(z), _patterns(w)
+    x, y = _some(values, i, count), _some(values, i + step, count)
+    return x, y, _some(values, i + 2 * step, count), _some(values, i + 3 * step, count)
+
+
+@on_device
+def _patterns(four: Any) -> Any:
+    x, y = np.int64(bits_of(four[0]) & MAGNITUDE), np.int64(bits_of(four[1]) & MAGNITUDE)
+    return x, y, np.int64(bits_of(four[2]) & MAGNITUDE), np.int64(bits_of(four[3]) & MAGNITUDE)
+
+
+@on_device
+def _some(values: int, i: int, count: int) -> Any:
+    x, y = _pattern(values, i, count), _pattern(values, i + 1, count)
+    return x, y, _pattern(values, i + 2, count), _pattern(values, i + 3, count)
 
 
 @cache
@@ -138,13 +146,11 @@ def _counting() -> Kernel:
             bins[i] = 0
         cuda.syncthreads()
         while tile < tiles:
-            for part in range(4):
-                i = tile * _TILE + part * 4 * _THREADS + 4 * thread
-                x, y, z, w = _four(values, i, count, tile < whole)
-                tally(bins, x, prefix, shift, above)
-                tally(bins, y, prefix, shift, above)
-                tally(bins, z, prefix, shift, above)
-                tally(bins, w, prefix, shift, above)
+            for four in _sixteen(values, tile * _TILE + 4 * thread, 4 * _THREADS, count, tile < whole):
+                tally(bins, four[0], prefix, shift, above)
+                tally(bins, four[1], prefix, shift, above)
+                tally(bins, four[2], prefix, shift, above)
+                tally(bins, four[3], prefix, shift, above)
             tile += cuda.gridDim.x
         cuda.syncthreads()
         for i in range(thread, _BINS, _THREADS):
@@ -192,9 +198,8 @@ def _weight(pattern: Any, threshold: Any) -> Any:
 @on_device
 def _weights(values: int, tile: int, thread: int, count: int, whole: int, threshold: Any) -> Any:
     """Of sixteen elements in a row."""
-    total, first = np.int32(0), tile * _TILE + thread * _EACH
-    for part in range(0, _EACH, 4):
-        x, y, z, w = _four(values, first + part, count, tile < whole)
+    total = np.int32(0)
+    for x, y, z, w in _sixteen(values, tile * _TILE + thread * _EACH, 4, count, tile < whole):
         total += _weight(x, threshold) + _weight(y, threshold) + _weight(z, threshold) + _weight(w, threshold)
     return np.int32(total)
 
