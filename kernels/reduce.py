@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from kernels.cpu.arrays import KINDS, check, last_cache
 
-__all__ = ["Reduction", "average", "get", "names", "scale_add"]
+__all__ = ["Reduction", "average", "get", "names", "scale", "scale_add"]
 
 Numbers = NDArray[Any]
 
@@ -111,6 +111,11 @@ def scale_add(left: Array, right: Array, scale: float, out: Array) -> None:
     ``out`` may be an input. Cost: 2 reads and 1 write an element.
     """
     _scaled("scale_add", (left, right), out, scale)
+
+
+def scale(array: Array, factor: float, out: Array) -> None:
+    """``out[:] = factor * array``, floating point or complex; ``out`` may be the array. Cost: 1 read and 1 write."""
+    _scaled("average", (array,), out, factor)
 
 
 def get(name: str) -> Reduction:

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
 
-from kernels.optimise.clipping import clip_factor
+from kernels.optimise.clipping import clip_by_global_norm, clip_factor
 from kernels.optimise.large_batch import LAMB, LARS
 from kernels.optimise.loss_scale import LossScale
 from kernels.optimise.methods import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov
 from kernels.optimise.optimiser import Optimiser
 
 __all__ = ["LAMB", "LARS", "SGD", "Adagrad", "Adam", "AdamW", "LossScale", "Momentum", "Nesterov", "Optimiser",
-           "clip_factor", "get", "names"]  # fmt: skip
+           "clip_by_global_norm", "clip_factor", "get", "names"]  # fmt: skip
 
 _METHODS: Mapping[str, type[Optimiser]] = MappingProxyType(
     {method.name: method for method in (SGD, Momentum, Nesterov, Adagrad, Adam, AdamW, LARS, LAMB)}

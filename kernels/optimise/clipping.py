@@ -7,8 +7,14 @@ nothing of messages, and every rank applies the same factor: for nothing as the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["clip_factor"]
+import numpy as np
+
+from kernels import norms, reduce
+from kernels.optimise.arrays import Array
+
+__all__ = ["clip_by_global_norm", "clip_factor"]
 
 
 def clip_factor(total_square: float, limit: float) -> float:
@@ -23,3 +29,19 @@ def clip_factor(total_square: float, limit: float) -> float:
         raise FloatingPointError(f"the gradients' squares sum to {total_square}: skip this step on every rank")
     norm = math.sqrt(total_square)
     return limit / norm if norm > limit else 1.0
+
+
+def clip_by_global_norm(arrays: Sequence[Array], limit: float, total_square: float | None = None) -> float:
+    """Scale the arrays in place so that their norm together is at most ``limit``; the norm that they had.
+
+    ``total_square`` is the sum of squares over all ranks where there are several; without it, that of these arrays.
+    Arrays as for ``norms.square_sum``, contiguous, all in one place. Cost: a read for the norm if it is not given, and
+    only where the norm is too long a read and a write more. ``clip_factor`` as the ``scale`` of a step saves those.
+    """
+    total = norms.number(norms.square_sum(arrays)) if total_square is None else total_square
+    factor = clip_factor(total, limit)
+    if factor < 1:
+        for array in arrays:
+            flat: Array = array.reshape(-1) if isinstance(array, np.ndarray) else array
+            reduce.scale(flat, factor, flat)
+    return math.sqrt(total)

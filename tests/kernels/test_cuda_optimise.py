@@ -82,3 +82,12 @@ def test_work_is_queued_on_the_stream_of_the_weights() -> None:
     assert device.values(weights).tolist() == [1] * 8
     device.synchronize(weights.stream)
     assert (device.values(weights) < 1).all()
+
+
+def test_clipping_on_the_device_is_clipping_on_the_host() -> None:
+    device = Emulated()
+    arrays = [np.linspace(-2, 2, 70, dtype=np.float32), np.ones(5, np.float32)]
+    there = [device.array(array) for array in arrays]
+    assert optimise.clip_by_global_norm(there, 1.5) == optimise.clip_by_global_norm(arrays, 1.5)
+    for array, other in zip(there, arrays, strict=True):
+        identical(device.values(array), other)

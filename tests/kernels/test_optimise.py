@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import optimise
+from kernels import norms, optimise
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 Vector = np.ndarray[Any, np.dtype[Any]]
@@ -229,6 +229,38 @@ def test_parameters_out_of_range_are_named(call: Callable[[], object], message: 
 def test_an_unknown_optimiser_is_told_with_those_that_are() -> None:
     with pytest.raises(KeyError, match="no optimiser is called 'adm'; known: sgd, momentum"):
         optimise.get("adm", learning_rate=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16], ids=str)
+def test_clipping_shortens_all_arrays_together_and_only_if_they_are_too_long(dtype: Any) -> None:
+    arrays = [np.full((2, 3), 3, dtype), np.full(4, -4, dtype)]
+    norm = float(np.sqrt(6 * 9 + 4 * 16))
+    assert optimise.clip_by_global_norm(arrays, 100.0) == pytest.approx(norm)
+    assert arrays[0].ravel().tolist() == [3] * 6
+    assert optimise.clip_by_global_norm(arrays, norm / 2) == pytest.approx(norm)
+    np.testing.assert_array_equal(arrays[0], np.full((2, 3), 1.5, dtype))
+    np.testing.assert_array_equal(arrays[1], np.full(4, -2, dtype))
+    # four ranks with the same arrays: the norm over all of them is twice as long
+    squares = 4 * norms.number(norms.square_sum(arrays))
+    assert optimise.clip_by_global_norm(arrays, norm / 2, squares) == pytest.approx(norm)
+    np.testing.assert_array_equal(arrays[1], np.full(4, -1, dtype))
+
+
+def test_a_clip_factor_as_the_scale_of_a_step_is_clipping_before_it() -> None:
+    weights, (gradient,) = case(4, 50, 1, np.float64, np.float64)
+    square = float(np.sum(gradient**2))
+    scaled = stepped("sgd", weights, [gradient], scale=optimise.clip_factor(square, 0.5))
+    optimise.clip_by_global_norm([gradient], 0.5)
+    np.testing.assert_allclose(scaled, stepped("sgd", weights, [gradient]), rtol=1e-14)
+    assert np.linalg.norm(gradient) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_gradients_that_are_no_numbers_are_not_clipped_but_told(bad: float) -> None:
+    array = np.array([1.0, bad])
+    with pytest.raises(FloatingPointError, match="skip this step on every rank"):
+        optimise.clip_by_global_norm([array], 1.0)
+    assert array[0] == 1
 
 
 def test_the_loss_scale_follows_overflows_and_long_good_runs() -> None:
