@@ -25,6 +25,8 @@ WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.rank, WORLD.size
 FLOATS = np.dtype(np.float32)
 
+pytestmark = pytest.mark.skipif(SIZE > 3, reason="loading kernels takes each rank its time; three show all there is")
+
 
 @pytest.fixture
 def comm() -> Iterator[Communicator]:
