@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from kernels import norms, reduce
 from kernels.optimise.arrays import Array
 
@@ -42,6 +40,6 @@ def clip_by_global_norm(arrays: Sequence[Array], limit: float, total_square: flo
     factor = clip_factor(total, limit)
     if factor < 1:
         for array in arrays:
-            flat: Array = array.reshape(-1) if isinstance(array, np.ndarray) else array
+            flat = array.reshape(-1) if hasattr(array, "reshape") else array
             reduce.scale(flat, factor, flat)
     return math.sqrt(total)
