@@ -120,6 +120,32 @@ def test_work_of_the_caller_before_and_after_keeps_its_order(comm: Communicator,
     assert (device.values(fresh) == SIZE).all()
 
 
+class View:
+    """Part of a device array, as a library shows it that is none of ours; ``stream`` None names none."""
+
+    def __init__(self, whole: DeviceArray, part: np.ndarray, base: np.ndarray, stream: int | None) -> None:
+        start = part.ctypes.data - base.ctypes.data
+        self.whole = whole
+        self.__cuda_array_interface__ = {
+            "version": 3, "shape": part.shape, "typestr": part.dtype.str, "strides": part.strides,
+            "data": (whole.address + start, False), "stream": stream,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [STREAM, None], ids=["on a stream", "on none"])
+def test_arrays_with_holes_are_packed_and_unpacked_by_a_kernel(
+    stream: int | None, comm: Communicator, device: Emulated
+) -> None:
+    host = brought(48, "f4").reshape(6, 8)
+    placed = device.array(host, stream=STREAM)
+    part = host[::2, 6:0:-2].T
+    comm.Allreduce(MPI.IN_PLACE, part)
+    comm.Allreduce(MPI.IN_PLACE, View(placed, part, host, stream))
+    # Whoever names no stream finds the result there, without a further wait.
+    result = got(placed) if stream else device.values(placed)
+    assert result.tobytes() == host.tobytes()
+
+
 def test_explain_says_which_way_it_went_and_why(comm: Communicator, device: Emulated) -> None:
     assert "on a device" not in str(comm.explain("allreduce", 64))
     comm.Allreduce(MPI.IN_PLACE, device.array(np.ones(16, "f4")))
