@@ -6,8 +6,11 @@ import pytest
 
 from kernels.cuda import reduce
 from kernels.cuda.kernel import ARCHITECTURES, Capability
+from tests.kernels.cuda_cases import CASES
 from tests.ptx import compiled
+from tests.ptx.device import Emulated
 from tests.ptx.every import every, families
+from tests.ptx.harness import identical
 
 
 @pytest.mark.parametrize("capability", ARCHITECTURES, ids="sm_{0[0]}{0[1]}".format)
@@ -27,3 +30,12 @@ def test_what_is_interpreted_is_what_the_package_compiles() -> None:
     kernel = reduce.kernel("sum", "float32", 2)
     for capability in ARCHITECTURES:
         assert compiled.ptx(kernel, capability) == compiled.called(kernel, kernel.ptx(capability))
+
+
+@pytest.mark.parametrize("capability", ARCHITECTURES, ids="sm_{0[0]}{0[1]}".format)
+@pytest.mark.parametrize("family", CASES)
+def test_each_family_gives_the_bits_of_the_cpu_on_each_architecture(family: str, capability: Capability) -> None:
+    pairs = CASES[family](Emulated(capability))
+    assert pairs
+    for got, expected in pairs:
+        identical(got, expected)
