@@ -31,7 +31,7 @@ def command(
     sizes: Annotated[str, typer.Option(help="Bytes of each array: a list or a doubling range.")] = "1KiB,1MiB,64MiB",
     dtype: Annotated[
         str, typer.Option("--dtype", help="Such as float32,bfloat16; checksums are of uint8.")
-    ] = "float32,float16,bfloat16,int32,uint8",
+    ] = "float32,float16,bfloat16,uint8",
     samples: Annotated[int, typer.Option(help="Most samples of a kernel.", min=1)] = 25,
     as_json: Annotated[bool, typer.Option("--json", help="Print flat records and the environment as JSON.")] = False,
 ) -> None:

@@ -44,7 +44,8 @@ class Reduction:
 
     The arrays are 1-D, contiguous, of one dtype and one length, all in one place; ``out`` may be an input, but must
     not overlap one in part. ``kinds`` are NumPy's letters of the dtypes that MPI defines the operation for, "p" for
-    a pair; ``ready`` are the characters of those that NumPy's ufunc folds as fast as compiled code.
+    a pair; ``ready`` are the characters of those for which NumPy's ufunc will do: as fast in place, but for truth
+    values of integers, which are too rare to load a compiler for.
     All are associative (floating point: up to rounding) and commutative.
     Cost: one pass over memory, 2 reads and 1 write an element; no array is made.
     """
