@@ -11,7 +11,7 @@ import typer
 
 from experiments.errors import UsageFault
 from experiments.units import format_rate, format_seconds, parse_bytes, parse_rate, parse_seconds
-from experiments.ways import Way
+from experiments.ways import AS_IS, Way
 
 if TYPE_CHECKING:
     from collectives.profile import Profile
@@ -152,7 +152,7 @@ class NetworkOptions:
         except UsageFault:  # it needs a number of ranks, or has a fault that shows when it is built
             return None
 
-    def build(self, ranks: int, way: Way = Way()) -> Network:  # noqa: B008 - a frozen value
+    def build(self, ranks: int, way: Way = AS_IS) -> Network:
         """The network of ``ranks`` ranks, and what messages pass there. UsageFault names what cannot be."""
         try:
             if self.network is not None and way.path is not None and self._is_preset():

@@ -18,10 +18,10 @@ from experiments.units import format_bytes, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
     from experiments.simulate import Outcome
-    from simulator import Network
+    from simulator import Network, Run
     from simulator.networks import Path, Server
 
-__all__ = ["KIND", "Seen", "Way", "WayOptions", "look", "print_json", "print_table"]
+__all__ = ["AS_IS", "KIND", "Seen", "Way", "WayOptions", "look", "print_json", "print_table"]
 
 PANEL = "Devices and encodings"
 
@@ -70,6 +70,10 @@ class Way:
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.path, self.encoding) if part) or "as it is"
+
+
+AS_IS = Way()
+"""Vectors where the network's hosts have them, and messages as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +164,17 @@ def look(way: Way, outcome: Outcome) -> Seen:
         return Seen(way, outcome, "", 0.0, {}, "")
     from simulator.sentences import kinds_in_words
 
-    use = run.utilisation(1)[:, 0]
-    link = int(use.argmax()) if len(use) else -1
-    name = run.network.hop(link).name if link >= 0 and use[link] > 0 else ""
+    name, busy = _busiest(run) if run.contention else ("", 0.0)
     explained = run.explain()
     shares = {str(kind): seconds for kind, seconds in explained.shares().items()}
-    return Seen(way, outcome, name, float(use[link]) if name else 0.0, shares, kinds_in_words(explained, "en"))
+    return Seen(way, outcome, name, busy, shares, kinds_in_words(explained, "en"))
+
+
+def _busiest(run: Run) -> tuple[str, float]:
+    """The link that used most of its bandwidth over the whole run, and which share."""
+    use = run.utilisation(1)[:, 0]
+    link = int(use.argmax()) if use.any() else -1
+    return (run.network.hop(link).name, float(use[link])) if link >= 0 else ("", 0.0)
 
 
 def print_json(found: Sequence[Seen], around: Mapping[str, Any]) -> None:

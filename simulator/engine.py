@@ -130,7 +130,8 @@ def simulate(
 ) -> Run:
     """Play ``algorithm`` for ``size`` ranks and a vector of ``nbytes`` bytes on ``network``.
 
-    Chunks end between elements of ``itemsize`` bytes. Empty chunks are real messages of zero bytes, and cost α.
+    Chunks end between elements of ``itemsize`` bytes, which are those that the model's encoding takes, if it has one.
+    Empty chunks are real messages of zero bytes, and cost α.
     ``contention=False`` gives every message the whole of each link on its way, as closed forms do. Time grows with the
     number of messages, memory with how many of them are under way.
 

@@ -257,7 +257,8 @@ class _Teller:
             yield self.say.close.format(share=self._share(run.seconds - run.bound))
             return
         carried = sum(message.nbytes for message in self.found.messages) / (run.nbytes or 1)
-        fewest = _fewest(run.algorithm, run.size)
+        encoding = run.network.model.encoding
+        fewest = _fewest(run.algorithm, run.size) * (encoding.ratio if encoding else 1.0)
         for number, (kind, seconds) in enumerate(self.shares):
             if not number or seconds > _WORTH_ADVICE * run.seconds:
                 yield self.say.advice[kind].format(

@@ -73,7 +73,8 @@ def _model(network: Network, path: Path, server: Server, piece: float) -> Model:
 
 
 class _Behind:
-    """Vertices: devices or processes, those of the base, PCIe switches, root complexes, memories, device switches."""
+    """Vertices: devices or processes, those of the base, PCIe switches, root complexes, memories, memory buses, cores
+    that copy over these, and switches of devices."""
 
     def __init__(self, base: Topology, path: Path, server: Server) -> None:
         self.base, self.path, self.server, self.hosts = base, path, server, base.hosts
@@ -96,7 +97,9 @@ class _Behind:
         self.pcie = self.card + self.base.vertices
         self.root = self.pcie + self.switches
         self.memory = self.root + self.machines
-        self.island = self.memory + self.machines
+        self.bus = self.memory + self.machines
+        self.core = self.bus + self.machines
+        self.island = self.core + self.hosts
         self.joined = self.path in ("peer", "gpudirect") and self.server.island > 0
 
     def _join(self) -> None:
@@ -111,8 +114,12 @@ class _Behind:
         self.to_card, self.from_card = self._both(self.pcie + self.switch, self.card + device, 0.0, server.pcie)
         self.store, self.load = self._both(self.pcie + switch, self.root + self.of_switch, 0.0, server.uplink)
         self.write, self.read = self._both(self.root + machine, self.memory + machine, 0.0, server.host_memory)
-        memory = self.memory + machine
-        self.copy = self._one(memory, memory, _LOCAL, server.host_memory / _MOVED)
+        # All cores of a machine share its memory, and each copies what its own process receives.
+        self.fetch = self._one(self.memory + machine, self.bus + machine, _LOCAL, server.host_memory / _MOVED)
+        self.take, self.keep = (
+            self._one(self.bus + self.machine, self.core + device, 0.0, server.core),
+            self._one(self.core + device, self.memory + self.machine, 0.0, server.core),
+        )
         if self.joined:
             # The one copy of a message between peers is started by the host too.
             latency = server.island_latency / 2, server.copy + server.island_latency / 2
@@ -161,11 +168,9 @@ class _Behind:
 
     def _inside(self, sources: Ints, dests: Ints, inside: Bools) -> Sequence[Column]:
         machine = self.machine[sources]
-        if self.path == "host":
-            return _each(inside, self.up + sources, self.copy + machine, self.down + dests)
-        if self.path == "staged":
+        if self.path in ("host", "staged"):
             out, into = self._copied(sources, dests, inside)
-            return [*out, (inside, self.copy + machine), *into]
+            return [*out, *_each(inside, self.fetch + machine, self.take + dests, self.keep + dests), *into]
         if self.joined:
             return _each(inside, self.leave + sources, self.enter + dests)
         apart = inside & (self.switch[sources] != self.switch[dests])
@@ -223,7 +228,8 @@ class _Behind:
         sizes = np.bincount(self.machine, minlength=self.machines)
         whole = np.bincount(self.machine[hosts], minlength=self.machines) == sizes
         yield from (self.pcie + np.flatnonzero(whole[self.of_switch])).tolist()
-        for first in (self.root, self.memory, *([self.island] if self.joined else [])):
+        yield from (self.core + np.flatnonzero(whole[self.machine])).tolist()
+        for first in (self.root, self.memory, self.bus, *([self.island] if self.joined else [])):
             yield from (first + np.flatnonzero(whole)).tolist()
 
     def label(self, vertex: int) -> str:
@@ -236,7 +242,15 @@ class _Behind:
         if vertex < self.root:
             switch = vertex - self.pcie
             return f"PCIe switch {self.local_switch[switch]} of node {self.of_switch[switch]}"
-        kinds = (("root complex", self.root), ("memory", self.memory), ("NVSwitch", self.island))
+        if self.core <= vertex < self.island:
+            host = vertex - self.core
+            return f"core of process {self.slot[host]} of node {self.machine[host]}"
+        kinds = (
+            ("root complex", self.root),
+            ("memory", self.memory),
+            ("memory bus", self.bus),
+            ("NVSwitch", self.island),
+        )
         what, first = next(kind for kind in reversed(kinds) if vertex >= kind[1])
         return f"{what} of node {vertex - first}"
 

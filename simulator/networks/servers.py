@@ -22,8 +22,9 @@ class Server:
     ``per_switch``: devices, each with its network card, that share a PCIe switch and its link to the host. ``pcie``: of
     the link of a device or a card; ``uplink``: of that to the host; ``hop``: latency of a device's link. ``island``: of
     a device's link to its neighbours, 0 where they have none but PCIe; ``island_latency``: from one to another.
-    ``memory``: of a device, ``host_memory``: of the host, all sockets together. ``copy``: what the host spends on one
-    copy by a copy engine, ``launch``: on one kernel, ``synchronise``: on waiting for a device before it sends.
+    ``memory``: of a device, ``host_memory``: of the host, all sockets together; ``core``: bytes/s that one core copies.
+    ``copy``: what the host spends on one copy by a copy engine, ``launch``: on one kernel, ``synchronise``: on waiting
+    for a device before it sends.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Server:
     island_latency: float
     memory: float
     host_memory: float
+    core: float
     copy: float
     launch: float
     synchronise: float
@@ -42,7 +44,7 @@ class Server:
 
     def __post_init__(self) -> None:
         whole("devices of a switch", self.per_switch)
-        for name in ("pcie", "uplink", "memory", "host_memory"):
+        for name in ("pcie", "uplink", "memory", "host_memory", "core"):
             check_bandwidth(getattr(self, name), name)
         if self.island:
             check_bandwidth(self.island, "island bandwidth")
@@ -54,7 +56,7 @@ def free(name: str = "free") -> Server:
     """A server whose devices cost nothing: what is left is the network and the memory of the host."""
     return Server(
         name, per_switch=1, pcie=math.inf, uplink=math.inf, hop=0.0, island=0.0, island_latency=0.0, memory=math.inf,
-        host_memory=math.inf, copy=0.0, launch=0.0, synchronise=0.0,
+        host_memory=math.inf, core=math.inf, copy=0.0, launch=0.0, synchronise=0.0,
     )  # fmt: skip
 
 
@@ -78,16 +80,17 @@ _HOST_SIDE = """
     kernel that is launched and waited for takes 6.7 us more than it runs (Gray, "Getting started with CUDA graphs",
     NVIDIA technical blog, 2019: 9.6 us for 2.9), of which 3 are taken for the launch. 0.47 us over NVLink (NCCL's
     tuning table). Assumed: two devices, each with its card, to a PCIe switch, whose link to the host is as fast as
-    theirs; one memory for both sockets of a host, and nothing lost between them; copies both ways at once; memories
-    at their full speed, three bytes moved for each byte reduced or copied by the host; staged pieces are copied,
-    sent and reduced at the same time; buffers are pinned. None of this has been measured here on hardware.
+    theirs; one memory for both sockets of a host, and nothing lost between them; copies both ways at once; messages
+    inside a machine that the host copies go at 15 GB/s, which is one core's; memories at their full speed, three
+    bytes moved for each byte reduced or copied by the host; staged pieces are copied, sent and reduced at the same
+    time; buffers are pinned. None of this has been measured here on hardware.
 """
 
 
 def _eight(name: str, pcie: float, island: float, memory: float, host_memory: float, source: str) -> Server:
     return Server(
         name, per_switch=2, pcie=pcie, uplink=pcie, hop=0.25e-6, island=island, island_latency=0.47e-6, memory=memory,
-        host_memory=host_memory, copy=6e-6, launch=3e-6, synchronise=3.7e-6,
+        host_memory=host_memory, core=15 * GB, copy=6e-6, launch=3e-6, synchronise=3.7e-6,
         source=" ".join(f"{source} {_HOST_SIDE}".split()),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ def test_what_would_gpudirect_give_me(capsys: pytest.CaptureFixture[str]) -> Non
         assert record["simulated_seconds"] == run.seconds
         assert sum(record["critical_path"].values()) == pytest.approx(run.seconds)
         assert record["wire_nbytes"] == run.bytes
-    assert "root complex" in staged["busiest_link"]
+    assert "core of process" in staged["busiest_link"]  # inside a machine a core copies
     assert 0 < direct["busiest_share"] <= 1
     text = shown(capsys, *wanted)
     more, times = (staged["simulated_seconds"] / direct["simulated_seconds"] - 1), "times as long"

@@ -25,7 +25,7 @@ QUICK = settings(max_examples=30, deadline=None)
 
 SLOW = Server(
     "slow", per_switch=1, pcie=10.0, uplink=8.0, hop=1.0, island=40.0, island_latency=2.0, memory=300.0,
-    host_memory=20.0, copy=3.0, launch=0.5, synchronise=0.25,
+    host_memory=20.0, core=math.inf, copy=3.0, launch=0.5, synchronise=0.25,
 )  # fmt: skip
 """Bytes a second, and seconds, so that a reader can follow."""
 
@@ -91,6 +91,8 @@ def test_inside_a_machine() -> None:
     for (path, machine), seconds in expected.items():
         network = networks.behind(cluster([2]), path, machine, 40)
         assert simulate(BROADCAST, 2, 40, network).seconds == pytest.approx(seconds, abs=1e-6), path
+    slow = networks.behind(cluster([2]), "host", replace(SLOW, core=2.0))
+    assert simulate(BROADCAST, 2, 40, slow).seconds == pytest.approx(40 / 2, abs=1e-6)
     together = networks.behind(cluster([2]), "gpudirect", replace(bare, per_switch=2))
     assert simulate(BROADCAST, 2, 40, together).seconds == pytest.approx(0.25 + 2 + 40 / 10)  # not over the host
 
@@ -143,7 +145,7 @@ def test_a_device_that_costs_nothing_is_as_good_as_none(
 rates, moments = st.floats(1e9, 1e11), st.floats(0.0, 1e-5)
 servers = st.builds(
     Server, st.just("any"), st.integers(1, 4), rates, rates, moments, st.just(1e11), st.floats(0.0, 5e-7),
-    st.just(math.inf), rates, moments, st.just(0.0), moments,
+    st.just(math.inf), rates, rates, moments, st.just(0.0), moments,
 )  # fmt: skip
 """Devices that reduce in no time: staged pieces are folded while others are on their way, whole messages are not."""
 
@@ -238,7 +240,7 @@ def test_an_unknown_path_is_refused_and_processes_know_no_devices() -> None:
 
 
 def test_the_examples_of_the_page_are_computed_anew() -> None:
-    page = Path(__file__).parents[2] / "docs" / "devices.md"
+    page = Path(__file__).parents[2] / "docs" / "devices-simulated.md"
     found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert found.attempted >= 15
     assert found.failed == 0

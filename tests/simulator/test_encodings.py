@@ -16,7 +16,7 @@ from collectives import catalogue
 from collectives.compression.bounds import bytes_sent
 from collectives.executors.encoded import encode_plan
 from kernels.compress import sizes
-from simulator import Network, encodings, networks, simulate, theory
+from simulator import Network, Phase, encodings, networks, play, simulate, theory
 from simulator.encodings import Encoding, Work
 from simulator.explanation import explain
 from simulator.models import Cores, Hockney, LogGOPS, Model, Reduction
@@ -73,6 +73,8 @@ def test_an_unknown_encoding_names_the_nearest_and_a_vector_of_other_elements_is
     network = on(networks.star(2, 1e-6, 1e9), encodings.get("float16"))
     with pytest.raises(ValueError, match="elements of 4 bytes, not of 8"):
         simulate(EXCHANGE, 2, 800, network, itemsize=8)
+    with pytest.raises(ValueError, match="elements of 4 bytes, not of 8"):
+        play([Phase(EXCHANGE, 800, 8)], network)
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
