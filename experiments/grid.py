@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from collectives import catalogue
-from experiments.arguments import algorithm
+from experiments import contestants
 from experiments.errors import UsageFault
 from experiments.records import NATIVE
 from experiments.units import format_bytes
@@ -54,10 +54,16 @@ class Grid:
                 if size < 1 or size % itemsize:
                     raise UsageFault(f"{size} bytes are no whole number of {dtype} elements ({itemsize} bytes each)")
         for name in self.algorithms:
-            if name != NATIVE and algorithm(name).collective != "allreduce":
-                raise UsageFault(
-                    f"{name} carries out {algorithm(name).collective}, and the benchmark measures allreduce"
-                )
+            if name != NATIVE:
+                self._check(contestants.parse(name))
+
+    def _check(self, contestant: contestants.Contestant) -> None:
+        collective = contestant.algorithm.collective
+        if collective != "allreduce":
+            raise UsageFault(f"{contestant.label} carries out {collective}, and the benchmark measures allreduce")
+        for dtype in self.dtypes:
+            for op in self.ops:
+                contestant.require(op, dtype)
 
     @classmethod
     def choose(
@@ -68,15 +74,18 @@ class Grid:
         ops: Sequence[str],
         placements: Sequence[bool] = (False,),
     ) -> Grid:
-        """A grid of the algorithms named, or of all for allreduce; the MPI library's own is always beside them."""
-        named = [name if name == NATIVE else algorithm(name).label for name in algorithms]
+        """A grid of the algorithms named, or of all for allreduce; the MPI library's own is always beside them.
+
+        A name may have an encoding behind it, as in ``ring@int8``.
+        """
+        named = [name if name == NATIVE else contestants.parse(name).label for name in algorithms]
         chosen = list(dict.fromkeys([*(named or catalogue.names("allreduce")), NATIVE]))
         return cls(tuple(chosen), tuple(sizes), tuple(dtypes), tuple(ops), tuple(placements))
 
     def cases(self, ranks: int) -> list[Case]:
         """All cells that ``ranks`` ranks can run. Raises UsageFault for an algorithm that does not take that many."""
         for name in self.algorithms:
-            if name != NATIVE and not algorithm(name).supports(ranks):
+            if name != NATIVE and not contestants.parse(name).algorithm.supports(ranks):
                 raise UsageFault(f"{name} does not work for {ranks} ranks; leave it out or change -n")
         return [
             Case(name, nbytes, dtype, op, in_place)

@@ -82,9 +82,9 @@ def expected(ranks: int, count: int, dtype_name: str, op: str) -> Vector:
     return _tiled(_folded_period(ranks, dtype_name, op), count)
 
 
-def mistake(result: Vector, wanted: Vector) -> Mistake | None:
-    """What is wrong with ``result``, or None."""
-    places = np.flatnonzero(result != wanted)
+def mistake(result: Vector, wanted: Vector, off: float = 0.0) -> Mistake | None:
+    """What is wrong with ``result``, or None; wrong is what is more than ``off`` off."""
+    places = np.flatnonzero(result != wanted if not off else ~(np.abs(result - wanted) <= off))
     if places.size == 0:
         return None
     first = int(places[0])

@@ -21,8 +21,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from collectives import Communicator, catalogue
-from experiments import payload, vectors
+from collectives import Communicator
+from experiments import contestants, payload, vectors
 from experiments.errors import Failure
 from experiments.grid import Case, Grid, Pace
 from experiments.job import Job
@@ -196,8 +196,9 @@ class Sampler:
         op: MPI.Op = getattr(MPI, case.op.upper())
         if case.algorithm == NATIVE:
             return self.place.timed(self.place.native(self.comm, source, result, op))
-        algorithm = catalogue.parse(case.algorithm)
-        return self.place.timed(partial(self.ours.Allreduce, source, result, op, algorithm=algorithm))
+        one = contestants.parse(case.algorithm)
+        call = partial(self.ours.Allreduce, source, result, op, algorithm=one.algorithm, compress=one.encoding)
+        return self.place.timed(call)
 
     def _checked_call(
         self, case: Case, call: Callable[[], object] | None, send: Vector, result: Vector
@@ -210,7 +211,8 @@ class Sampler:
             self.place.fill(result, send if case.in_place else 0)
             call()
         wanted = payload.expected(self.comm.size, send.size, case.dtype, case.op)
-        found = payload.mistake(self.place.look(result), wanted)
+        off = 0.0 if case.algorithm == NATIVE else contestants.parse(case.algorithm).off(self.comm.size)
+        found = payload.mistake(self.place.look(result), wanted, off)
         wrong = np.array([found.wrong if found else 0], np.int64)
         self.comm.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
         return self._told(found, int(wrong[0])) if wrong[0] else None
