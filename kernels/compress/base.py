@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from kernels.compress.encoding import Buffer
-from kernels.compress.place import fitting, form
+from kernels.compress.place import checked_counter, fitting, form, writable
 
 __all__ = ["Formed", "FormedSum"]
 
@@ -34,21 +34,27 @@ class Formed:
     def encode(self, values: Buffer, wire: Buffer, *, counter: int = 0) -> None:
         """Fill ``wire``."""
         (values,), (wire,) = fitting(self.nbytes, [values], [wire])
+        checked_counter(counter)
+        writable(wire)
         self._form(values).encode(values, wire, self, counter)
 
     def decode(self, wire: Buffer, values: Buffer) -> None:
         """Fill ``values``."""
         (values,), (wire,) = fitting(self.nbytes, [values], [wire])
+        writable(values)
         self._form(values).decode(wire, values, self)
 
     def decode_add(self, wire: Buffer, values: Buffer) -> None:
         """``values += decoded``, in one pass."""
         (values,), (wire,) = fitting(self.nbytes, [values], [wire])
+        writable(values)
         self._form(values).decode_add(wire, values, self)
 
     def encode_feedback(self, values: Buffer, wire: Buffer, residual: Buffer, *, counter: int = 0) -> None:
         """Encode with error feedback."""
         (values, residual), (wire,) = fitting(self.nbytes, [values, residual], [wire])
+        checked_counter(counter)
+        writable(values, wire, residual)
         self._form(values).encode_feedback(values, wire, residual, self, counter)
 
     def _form(self, flat: Any) -> Any:
@@ -63,4 +69,6 @@ class FormedSum(Formed):
     def reduce(self, left: Buffer, right: Buffer, out: Buffer, *, count: int, counter: int = 0) -> None:
         """``out`` = the message of the sum of what two messages of ``count`` elements hold."""
         _, (left, right, out) = fitting(self.nbytes, [], [left, right, out], count)
+        checked_counter(counter)
+        writable(out)
         self._form(out).reduce(left, right, out, count, self, counter)

@@ -15,7 +15,7 @@ from kernels.compress.encoding import Buffer
 if TYPE_CHECKING:
     from kernels.device_array import DeviceArray
 
-__all__ = ["checked_share", "fitting", "form", "largest", "on_host"]
+__all__ = ["checked_counter", "checked_share", "fitting", "form", "largest", "on_host", "writable"]
 
 FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 
@@ -42,6 +42,20 @@ def fitting(
 def form(name: str, flat: Flat) -> Any:
     """The module of ``kernels.cpu`` or ``kernels.cuda`` for an array that ``fitting`` gave."""
     return import_module(f"kernels.{'cpu' if isinstance(flat, np.ndarray) else 'cuda'}.{name}")
+
+
+def writable(*arrays: Flat) -> None:
+    """Raise ValueError for an array that must not be written."""
+    for array in arrays:
+        flags = getattr(array, "flags", None)
+        if array.read_only if flags is None else not flags.writeable:
+            raise ValueError(f"{'wire' if array.dtype == BYTE else 'values'} must be writable: pass a copy")
+
+
+def checked_counter(counter: int) -> None:
+    """Raise ValueError unless it is a uint64."""
+    if not 0 <= counter < 2**64:
+        raise ValueError(f"counter={counter} must be from 0 to 2**64 - 1")
 
 
 def largest(values: Buffer) -> float:
