@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kernels.cpu import checksum as on_host
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.loops import onward
 from kernels.cuda.vector import WIDTH, lanes
 from kernels.device_array import DeviceArray
 from kernels.formulas import checksum as formulas
@@ -122,7 +123,7 @@ def _crc() -> Kernel:
             state = joined(state, power)
             if lane == 0:
                 put(sums + warp * 4, state)
-            warp += cuda.gridsize(1) // WARP
+            warp = onward(warp, cuda.gridsize(1) // WARP)
 
     return Kernel("crc32c", crc32c, ("int64",) * 6, registers=80)
 
@@ -206,6 +207,6 @@ def _xxh64() -> Kernel:
                 a, b, c, d = stripe(a, b, c, d, p, q)
                 a, b, c, d = stripe(a, b, c, d, r, s)
             put(digests + i * 8, stirred(together(a, b, c, d) + np.uint64(piece)))
-            i += cuda.gridsize(1)
+            i = onward(i, cuda.gridsize(1))
 
     return Kernel("xxh64", xxh64, ("int64",) * 4, threads=64, registers=80)

@@ -17,6 +17,7 @@ from numba.cuda import extending
 
 from kernels.cuda.device import Device, blocks_for, current
 from kernels.cuda.kernel import Kernel
+from kernels.cuda.loops import onward
 from kernels.cuda.words import moves
 from kernels.device_array import DeviceArray, strides_of
 from kernels.layout import AXES, Axis, layout
@@ -116,7 +117,7 @@ def kernel(unit: int, axes: int, *, wide: bool) -> Kernel:
         while word < words:
             a, b = offsets(number(word), lengths, here, there)
             store(target + b, load(source + a))
-            word += cuda.gridsize(1)
+            word = onward(word, cuda.gridsize(1))
 
     name = f"copy_strided_{unit}_{axes}{'_wide' if wide else ''}"
     return Kernel(name, copy_strided, ("int64",) * (3 + 3 * AXES), vectorised=False)
