@@ -3,17 +3,22 @@
 ``widened`` and ``narrowed`` write LLVM code for a number or for a vector of them, which the kernels build on; the four
 functions between them are what other compiled code calls. Both narrow to nearest, ties to even (IEEE 754-2019, section
 4.3.1): overflow gives infinity, subnormals are kept, a NaN stays a NaN. float16 is converted by the processor
-(F16C, AVX-512, NEON); bfloat16, the upper half of a float32, by integer arithmetic, for AVX512_BF16 drops subnormals.
+(F16C, AVX-512, NEON) if it can; bfloat16, the upper half of a float32, by integers, for AVX512_BF16 drops subnormals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 from llvmlite import ir
 from numba import types as numba_types
+from numba.core import registry
 from numba.core.extending import intrinsic as numba_intrinsic
+
+from kernels.cpu import float16_words
+from kernels.cpu.float16_words import constant, like
 
 __all__ = ["HALVES", "bfloat16_to_float32", "float16_to_float32", "float32_to_bfloat16", "float32_to_float16",
            "narrowed", "widened"]  # fmt: skip
@@ -26,25 +31,36 @@ HALVES = "float16", "bfloat16"
 
 def widened(builder: Any, kind: str, bits: Any) -> Any:
     """Code that makes float32 of the int16 pattern(s) of ``kind``; exact."""
+    if kind == "float16" and not _by_processor():
+        return float16_words.widened(builder, bits)
     if kind == "float16":
-        return builder.fpext(builder.bitcast(bits, _like(bits.type, ir.HalfType())), _like(bits.type, ir.FloatType()))
-    word = _like(bits.type, ir.IntType(32))
-    upper = builder.shl(builder.zext(bits, word), _constant(word, 16))
-    return builder.bitcast(upper, _like(bits.type, ir.FloatType()))
+        return builder.fpext(builder.bitcast(bits, like(bits.type, ir.HalfType())), like(bits.type, ir.FloatType()))
+    word = like(bits.type, ir.IntType(32))
+    upper = builder.shl(builder.zext(bits, word), constant(word, 16))
+    return builder.bitcast(upper, like(bits.type, ir.FloatType()))
 
 
 def narrowed(builder: Any, kind: str, value: Any) -> Any:
     """Code that rounds float32 to the int16 pattern(s) of ``kind``."""
-    short = _like(value.type, ir.IntType(16))
+    short = like(value.type, ir.IntType(16))
+    if kind == "float16" and not _by_processor():
+        return float16_words.narrowed(builder, value)
     if kind == "float16":
-        return builder.bitcast(builder.fptrunc(value, _like(value.type, ir.HalfType())), short)
-    word = _like(value.type, ir.IntType(32))
-    bits, sixteen = builder.bitcast(value, word), _constant(word, 16)
-    odd = builder.and_(builder.lshr(bits, sixteen), _constant(word, 1))
-    rounded = builder.add(bits, builder.add(odd, _constant(word, 0x7FFF)))
-    quiet = builder.or_(bits, _constant(word, 0x400000))  # rounding could carry a NaN's mantissa into infinity
+        return builder.bitcast(builder.fptrunc(value, like(value.type, ir.HalfType())), short)
+    word = like(value.type, ir.IntType(32))
+    bits, sixteen = builder.bitcast(value, word), constant(word, 16)
+    odd = builder.and_(builder.lshr(bits, sixteen), constant(word, 1))
+    rounded = builder.add(bits, builder.add(odd, constant(word, 0x7FFF)))
+    quiet = builder.or_(bits, constant(word, 0x400000))  # rounding could carry a NaN's mantissa into infinity
     chosen = builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
     return builder.trunc(builder.lshr(chosen, sixteen), short)
+
+
+@cache
+def _by_processor() -> bool:
+    """Whether the processor that Numba compiles for converts float16."""
+    triple, _, features = cast("Any", registry).cpu_target.target_context.codegen().magic_tuple()
+    return not triple.startswith("x86") or "+f16c" in features.split(",")
 
 
 @intrinsic
@@ -80,14 +96,3 @@ def _conversion(given: Any, source: Any, result: Any, write: Callable[[Any, str,
         return write(builder, kind, arguments[0])
 
     return result(source), generate
-
-
-def _like(shape: Any, element: Any) -> Any:
-    """``element``, or a vector of as many as ``shape`` is."""
-    count = getattr(shape, "count", None)  # only a vector type has one
-    return element if count is None else ir.VectorType(element, count)
-
-
-def _constant(shape: Any, value: int) -> Any:
-    count = getattr(shape, "count", None)
-    return ir.Constant(shape, value if count is None else [value] * count)

@@ -9,11 +9,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
+from numba.core.extending import intrinsic
 
-from kernels.cpu import halves
-
-TYPES = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+from kernels.cpu import float16_words, halves
 
 
 @njit  # not cached: a cached one would not notice a change in halves.py
@@ -40,8 +39,37 @@ def narrow_bfloat16(values: Any, out: Any) -> None:
         out[i] = halves.float32_to_bfloat16(values[i])
 
 
-WIDEN = {"float16": widen_float16, "bfloat16": widen_bfloat16}
-NARROW = {"float16": narrow_float16, "bfloat16": narrow_bfloat16}
+@intrinsic
+def _widened(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return float16_words.widened(builder, arguments[0])
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _narrowed(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return float16_words.narrowed(builder, arguments[0])
+
+    return types.uint16(types.float32), generate
+
+
+@njit
+def widen_by_words(bits: Any, out: Any) -> None:
+    for i in range(bits.size):
+        out[i] = _widened(bits[i])
+
+
+@njit
+def narrow_by_words(values: Any, out: Any) -> None:
+    for i in range(values.size):
+        out[i] = _narrowed(values[i])
+
+
+TYPES = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16), "words": np.dtype(np.float16)}
+WIDEN = {"float16": widen_float16, "bfloat16": widen_bfloat16, "words": widen_by_words}
+NARROW = {"float16": narrow_float16, "bfloat16": narrow_bfloat16, "words": narrow_by_words}
 
 
 def same(found: Any, expected: Any) -> None:
@@ -63,7 +91,7 @@ def critical(dtype: np.dtype[Any]) -> Any:
     return np.concatenate([*near, *(-array for array in near), np.float32([np.inf, -np.inf, np.nan])])
 
 
-@pytest.mark.parametrize("kind", halves.HALVES)
+@pytest.mark.parametrize("kind", TYPES)
 def test_every_pattern_widens_exactly(kind: str) -> None:
     bits, out = np.arange(1 << 16, dtype=np.uint16), np.empty(1 << 16, np.float32)
     WIDEN[kind](bits, out)
@@ -71,7 +99,7 @@ def test_every_pattern_widens_exactly(kind: str) -> None:
         same(out, bits.view(TYPES[kind]).astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", halves.HALVES)
+@pytest.mark.parametrize("kind", TYPES)
 def test_float32_narrow_to_the_nearest_with_ties_to_even(kind: str) -> None:
     anything = np.random.default_rng(1).integers(0, 1 << 32, 1 << 20, dtype=np.uint32).view(np.float32)
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
