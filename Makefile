@@ -37,7 +37,7 @@ test: setup ## run the whole suite, with real ranks too
 
 test-gpu: card $(READY)-gpu ## run what needs a CUDA card, and the kernels' tests on it
 	$(TEST) -m gpu tests/gpu
-	$(TEST) -p tests.gpu.card $(wildcard tests/kernels/test_cuda_*.py)
+	$(TEST) -p tests.gpu.card $(wildcard tests/kernels/test_cuda_*.py) tests/collectives/test_compression_devices.py
 
 card: setup
 	@$(VENV)/bin/python -c 'import sys; from kernels.cuda import presence; sys.exit(not presence.count())' || { \
