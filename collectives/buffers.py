@@ -129,8 +129,9 @@ def vector(spec: object, *, writable: bool, blocks: int) -> Vector:
 
 def on_device(spec: object) -> bool:
     """Whether the buffer of such a specification is memory of a device, which the processor can't reach."""
-    parts = cast("Sequence[object]", spec) if isinstance(spec, (list, tuple)) and spec else (spec,)
-    return not isinstance(parts[0], np.ndarray) and devices.on_device(parts[0])
+    several = isinstance(spec, (list, tuple)) and len(cast("Sequence[object]", spec)) > 0
+    buffer = cast("Sequence[object]", spec)[0] if several else spec
+    return not isinstance(buffer, np.ndarray) and devices.on_device(buffer)
 
 
 def numbers(values: object) -> list[int]:

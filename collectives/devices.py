@@ -54,9 +54,11 @@ def on_device(buffer: object) -> bool:
     """Whether the memory is a device's, so that the processor can't reach it."""
     if isinstance(buffer, DeviceArray):
         return True
-    device = current()
     try:
-        return device is not None and is_cuda_array(buffer) and _owned(device, _shown(buffer).address)
+        if not is_cuda_array(buffer):
+            return False  # and no card is touched
+        device = current()
+        return device is not None and _owned(device, _shown(buffer).address)
     except Unfit:
         return True
     except BufferError:

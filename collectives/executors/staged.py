@@ -23,6 +23,7 @@ from collectives.executors.moving import Folds, Incoming, Lanes, Outgoing
 from collectives.executors.on_device import Fold3, OnDevice
 from collectives.executors.plan import Plan
 from collectives.executors.staging import Octets, Round, Staging, room
+from kernels.cuda.device import Device
 from kernels.device_array import DeviceArray
 
 __all__ = ["Staged"]
@@ -41,7 +42,7 @@ class Staged(OnDevice[Staging]):
         super().__init__(host)
         self._piece = pieces.PIECE if piece is None else piece
         self._pinned: Octets | None = None
-        self._streams: dict[int, tuple[int, int]] = {}
+        self._streams: dict[Device, tuple[int, int]] = {}
 
     def _tie(self, plan: Plan, buffers: Sequence[DeviceArray], scratch: DeviceArray) -> Staging:
         needed = room(plan, scratch.dtype.itemsize, self._piece)
@@ -60,9 +61,9 @@ class Staged(OnDevice[Staging]):
 
     def _lanes(self, where: DeviceArray) -> Lanes:
         device = where.device
-        if id(device) not in self._streams:
-            self._streams[id(device)] = device.stream(), device.stream()
-        return Lanes(device, where.stream, *self._streams[id(device)])
+        if device not in self._streams:
+            self._streams[device] = device.stream(), device.stream()
+        return Lanes(device, where.stream, *self._streams[device])
 
     def _play(self, step: Round, plan: Plan, lanes: Lanes, combine: Fold3 | None, deadline: float | None) -> None:
         """One round: start everything, and push on what can be pushed until all is done."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-from mpi4py import MPI
 
 from collectives import cuda_aware
 from collectives.cuda_aware import VARIABLE, Evidence
@@ -13,9 +12,6 @@ from kernels.cuda import presence
 from tests.lazy_device import Lazy
 
 PYTHON = [sys.executable, "-c"]
-ALONE = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="about one process: one rank tells all")
-
-pytestmark = ALONE
 
 
 @pytest.mark.parametrize(("word", "aware"), [("yes", True), ("no", False)])
@@ -88,7 +84,7 @@ def test_a_child_that_does_not_start() -> None:
 
 
 def test_the_child_is_no_rank_of_this_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It starts an MPI of its own, though we run under mpirun; without a card it says so."""
+    """It starts an MPI of its own, also where we run under mpirun; without a card it says so."""
     monkeypatch.setenv("PMIX_NAMESPACE", "somebody-else")
     script = "from mpi4py import MPI; import sys; sys.exit(0 if MPI.COMM_WORLD.size == 1 else 4)"
     assert cuda_aware.tried([*PYTHON, script], 30.0).answer is True
