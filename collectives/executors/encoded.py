@@ -198,7 +198,7 @@ def zeros_like(values: Flat) -> Flat:
     if not isinstance(values, DeviceArray):
         return zeros
     device = values.device
-    made = device.allocate(zeros.nbytes, values.stream).view(np.float32)
+    made = device.allocate(max(zeros.nbytes, 1), values.stream)[: zeros.nbytes].view(np.float32)
     device.copy_in(made, zeros, values.stream)
     device.synchronize(values.stream)  # the copy reads zeros until then
     return made
