@@ -25,6 +25,7 @@ def make(summand, called=inner):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")  # which somebody may have set for all of Numba
     (tmp_path / "upper.py").write_text(UPPER, encoding="utf-8")
     return tmp_path
 
