@@ -129,9 +129,10 @@ def vector(spec: object, *, writable: bool, blocks: int) -> Vector:
 
 def on_device(spec: object) -> bool:
     """Whether the buffer of such a specification is memory of a device, which the processor can't reach."""
-    several = isinstance(spec, (list, tuple)) and len(cast("Sequence[object]", spec)) > 0
-    buffer = cast("Sequence[object]", spec)[0] if several else spec
-    return not isinstance(buffer, np.ndarray) and devices.on_device(buffer)
+    if isinstance(spec, (list, tuple)):
+        parts = cast("Sequence[object]", spec)
+        return bool(parts) and on_device(parts[0])
+    return not isinstance(spec, np.ndarray) and devices.on_device(cast("object", spec))
 
 
 def numbers(values: object) -> list[int]:
