@@ -27,7 +27,7 @@ INT8 = compress.get("int8")
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 pytestmark = pytest.mark.skipif(
-    SIZE > 5, reason="loading compiled kernels takes each rank its time; tests/collectives/test_compression.py has more"
+    SIZE > 4, reason="loading compiled kernels takes each rank its time; tests/collectives/test_compression.py has more"
 )
 
 
