@@ -132,7 +132,7 @@ def on_device(spec: object) -> bool:
     if isinstance(spec, (list, tuple)):
         parts = cast("Sequence[object]", spec)
         return bool(parts) and on_device(parts[0])
-    return not isinstance(spec, np.ndarray) and devices.on_device(cast("object", spec))
+    return not isinstance(spec, np.ndarray) and devices.on_device(spec)
 
 
 def numbers(values: object) -> list[int]:
