@@ -40,6 +40,8 @@ class Communicator(Handle):
     lacks, wrong arguments) goes to mpi4py's own method; ``explain`` counts that by reason, and the logger ``ciranda``
     tells each one: at level DEBUG, or WARNING if an algorithm was asked for.
 
+    Arrays on a CUDA device are worked on where they are, on their stream (docs/devices.md).
+
     Wrapping is local. The first collective on a communicator makes a private one beside it (collective, once however
     many handles there are); freeing the communicator frees both.
 
