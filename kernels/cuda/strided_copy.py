@@ -1,33 +1,37 @@
 """Copies between strided and contiguous memory on a CUDA device. Not yet run on hardware.
 
 A thread moves one word at a time, of 1 to 16 bytes, as large as both sides allow, and finds its two places by dividing
-the word's number by the lengths of the axes. Neighbouring threads write neighbouring words, where the target has such.
+the word's number by the lengths of the axes. Neighbouring threads write neighbouring words, where the target has such;
+where the source has its neighbours in another axis, a block turns tiles of both over in shared memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, cast
 
 import numpy as np
 from numba import cuda as numba_cuda
-from numba.cuda import extending
 
 from kernels.cuda.device import Device, blocks_for, current
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.loops import onward
+from kernels.cuda.places import places
+from kernels.cuda.transposed import tiles, transposed
 from kernels.cuda.words import moves
 from kernels.device_array import DeviceArray, strides_of
-from kernels.layout import AXES, Axis, layout
+from kernels.layout import AXES, Axis, Layout, layout
 
 __all__ = ["every", "kernel", "pack", "unpack"]
 
 cuda = cast("Any", numba_cuda)
-inlined = cast("Callable[[Any], Any]", cast("Any", extending).register_jitable)
 
 LARGEST = 16
+
+ENOUGH = 8
+"""Words that both axes of a tile must have, for a quarter of its threads to be busy."""
 
 Side = tuple[int, tuple[int, ...]]
 """An address, and strides."""
@@ -46,9 +50,10 @@ def unpack(flat: Any, array: Any) -> None:
 
 
 def every() -> Iterator[Kernel]:
-    """Rows of vectors, and planes of single words."""
+    """Rows of vectors, planes of single words, and tiles."""
     yield kernel(LARGEST, 2, wide=False)
     yield kernel(4, 3, wide=True)
+    yield transposed(4, 1)
 
 
 def _copy(flat: DeviceArray, shape: tuple[int, ...], source: Side, target: Side) -> None:
@@ -56,12 +61,29 @@ def _copy(flat: DeviceArray, shape: tuple[int, ...], source: Side, target: Side)
         return
     addresses = source[0] | target[0]
     how = layout(shape, source[1], target[1], flat.dtype.itemsize, addresses=addresses, largest=LARGEST)
+    turned = how.transposed and how.unit < LARGEST and min(axis.length for axis in how.axes[-2:]) >= ENOUGH
+    chosen, count, numbers = _turned(how) if turned else _straight(how)
+    blocks = blocks_for(chosen, count * (chosen.threads if turned else 1), flat.device)
+    flat.device.launch(chosen, blocks, (source[0], target[0], count, *numbers), flat.stream)
+
+
+def _straight(how: Layout) -> tuple[Kernel, int, list[int]]:
+    """The kernel, the words, and the axes, innermost first."""
     axes = how.axes[::-1] or (Axis(1, 0, 0),)
-    padded = (*axes, *[Axis(1, 0, 0)] * (AXES - len(axes)))
-    numbers = [number for axis in padded for number in (axis.length, axis.source, axis.target)]
-    chosen = kernel(how.unit, len(axes), wide=how.words >= 1 << 31)
-    blocks = blocks_for(chosen, how.words, flat.device)
-    flat.device.launch(chosen, blocks, (source[0], target[0], how.words, *numbers), flat.stream)
+    return kernel(how.unit, len(axes), wide=how.words >= 1 << 31), how.words, _numbers(axes, AXES)
+
+
+def _turned(how: Layout) -> tuple[Kernel, int, list[int]]:
+    """The kernel, the tiles, and the axes: the source's, the target's, then the others from within."""
+    *outer, near_source, near_target = how.axes
+    others = outer[::-1] or [Axis(1, 0, 0)]
+    count = tiles(near_source.length) * tiles(near_target.length) * math.prod(axis.length for axis in others)
+    return transposed(how.unit, len(others)), count, _numbers((near_source, near_target, *others), AXES)
+
+
+def _numbers(axes: Sequence[Axis], room: int) -> list[int]:
+    padded = (*axes, *[Axis(1, 0, 0)] * (room - len(axes)))
+    return [number for axis in padded for number in (axis.length, axis.source, axis.target)]
 
 
 def _sides(array: Any, flat: Any) -> tuple[DeviceArray, tuple[int, ...], Side]:
@@ -100,7 +122,7 @@ def kernel(unit: int, axes: int, *, wide: bool) -> Kernel:
     """The kernel for words of ``unit`` bytes and a number of axes; ``wide`` where 31 bits cannot count the words."""
     load, store = moves(unit)
     number = np.uint64 if wide else np.uint32
-    offsets = _offsets(axes, number)
+    offsets = places(axes, number)
 
     def copy_strided(
         source: int, target: int, words: int,
@@ -121,23 +143,3 @@ def kernel(unit: int, axes: int, *, wide: bool) -> Kernel:
 
     name = f"copy_strided_{unit}_{axes}{'_wide' if wide else ''}"
     return Kernel(name, copy_strided, ("int64",) * (3 + 3 * AXES), vectorised=False)
-
-
-def _offsets(axes: int, number: Any) -> Any:
-    """``function(word, lengths, here, there)``: the word's offsets in bytes on both sides; innermost axis first."""
-    if axes == 1:
-        return _last
-    outer = _offsets(axes - 1, number)
-
-    @inlined
-    def offsets(word: Any, lengths: Any, here: Any, there: Any) -> Any:
-        inside, outside = word % lengths[0], word // lengths[0]
-        a, b = outer(number(outside), lengths[1:], here[1:], there[1:])
-        return a + np.int64(inside) * here[0], b + np.int64(inside) * there[0]
-
-    return offsets
-
-
-@inlined
-def _last(word: Any, lengths: Any, here: Any, there: Any) -> Any:
-    return np.int64(word) * here[0], np.int64(word) * there[0]

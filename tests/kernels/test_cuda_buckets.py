@@ -80,6 +80,10 @@ base = np.arange(6 * 10 * 16, dtype=np.int32).reshape(6, 10, 16)
         np.broadcast_to(base[0, 0], (3, 16)),
         base.view(np.int8)[:, :, ::3],
         base.view(np.complex128).T,  # words of 16 bytes
+        base.reshape(3, 320).T,  # too narrow for tiles
+        base.reshape(24, 40).T,  # two tiles, both cut
+        base.reshape(2, 40, 12).transpose(0, 2, 1)[:, :, ::-1],
+        base.view(np.uint8).reshape(2, 40, 48).transpose(2, 0, 1)[1:],
     ],
     ids=lambda view: f"{view.dtype}{view.strides}",
 )
