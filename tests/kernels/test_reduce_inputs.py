@@ -204,6 +204,17 @@ def test_what_does_not_go_together_is_refused_in_words(inputs: Any, out: Any, co
     np.testing.assert_array_equal(out, before)
 
 
+def test_two_inputs_are_refused_in_words_too() -> None:
+    add, out = reduce.get("sum").on(A.dtype), np.ones(8)
+    with pytest.raises(ValueError, match="an input of 9 elements and an out of 8"):
+        add(A, B, out)
+    with pytest.raises(ValueError, match="overlaps an input in part"):
+        add(A, B[1:], B[:8])
+    with pytest.raises(TypeError, match="one dtype"):
+        add(A, A.astype(np.int64), out)
+    np.testing.assert_array_equal(out, np.ones(8))
+
+
 def test_halves_do_not_pass_for_each_other_or_for_integers() -> None:
     half, brain, word = (np.zeros(8, dtype) for dtype in (*HALVES, np.uint16))
     for other in (brain, word):
