@@ -6,6 +6,7 @@ synchronised, and what another stream waits for. So code that forgets to wait re
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ class Event:
     position: int
 
 
+class Owner:
+    """What memory lives as long as."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Lazy:
     """``log`` holds what was asked of it, in order."""
 
@@ -35,6 +42,7 @@ class Lazy:
         self._queued: dict[int, int] = defaultdict(int)
         self._done: dict[int, int] = defaultdict(int)
         self._blocks: list[tuple[int, int]] = []
+        self._kept: list[np.ndarray] = []
         self._streams = 100
 
     def owns(self, address: int) -> bool:
@@ -46,7 +54,10 @@ class Lazy:
     def allocate(self, nbytes: int, stream: int = LEGACY) -> DeviceArray:
         block = np.zeros(max(nbytes, 1), np.uint8)
         self._blocks.append((block.ctypes.data, block.ctypes.data + block.size))
-        return DeviceArray(block.ctypes.data, nbytes, np.dtype(np.uint8), self, block, stream=stream)
+        self._kept.append(block)
+        owner = Owner()
+        weakref.finalize(owner, block.fill, 0xFF)  # what still works in freed memory finds or leaves nonsense
+        return DeviceArray(block.ctypes.data, nbytes, np.dtype(np.uint8), self, owner, stream=stream)
 
     def pinned(self, nbytes: int) -> np.ndarray:
         return np.empty(nbytes, np.uint8)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from collectives.executors.interpreted import WIRES, Interpreted
 from collectives.executors.plan import Plan
 from collectives.schedule import INCOMING_FIRST, OVERWRITE, Fold
+from kernels.cuda.device import Device
 from kernels.device_array import DeviceArray
 
 __all__ = ["Fold3", "OnDevice", "commit"]
@@ -30,6 +33,20 @@ class Tied(Protocol):
 T = TypeVar("T", bound=Tied)
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """How far a stream must come until a call's work is done."""
+
+    device: Device
+    stream: int
+    event: object
+
+    def finish(self) -> None:
+        """Wait until it has; the stream itself may be gone by now."""
+        while not self.device.reached(self.event):
+            os.sched_yield()
+
+
 class OnDevice(ABC, Generic[T]):
     """Runs plans on buffers of the device that they live on; messages, timeouts and health are those of ``host``.
 
@@ -44,7 +61,7 @@ class OnDevice(ABC, Generic[T]):
         self._host = host
         self._tied: dict[tuple[object, ...], T] = {}
         self._scratch: DeviceArray | None = None
-        self._last: tuple[int, object] | None = None
+        self._last: _Queued | None = None
 
     def run(self, plan: Plan, buffers: Sequence[DeviceArray], combine: Fold3 | None = None) -> None:
         """Carry out this rank's part of the plan on ``buffers``: of one device, stream and dtype, changed in place.
@@ -57,14 +74,14 @@ class OnDevice(ABC, Generic[T]):
         device, stream = buffers[0].device, buffers[0].stream
         tied = self._found(plan, buffers)
         # Scratch memory may still be read by what an earlier call has queued on another stream.
-        if self._last is not None and self._last[0] != stream:
-            device.wait(stream, self._last[1])
+        if self._last is not None and self._last.device is device and self._last.stream != stream:
+            device.wait(stream, self._last.event)
         try:
             self._carry_out(tied, plan, buffers[0], combine)
         except BaseException as error:
             self._host.spoil(error, (self, tied, tuple(buffers)))
             raise
-        self._last = stream, device.record(stream)
+        self._last = _Queued(device, stream, device.record(stream))
 
     def free(self) -> None:
         """Give requests and scratch memory back, as ``Interpreted.free`` does; the next call builds them anew."""
@@ -97,9 +114,8 @@ class OnDevice(ABC, Generic[T]):
         nbytes = plan.scratch * first.dtype.itemsize
         scratch = self._scratch
         if scratch is None or scratch.nbytes < nbytes or scratch.device is not first.device:
-            if scratch is not None and self._last is not None:  # what is queued may still work in the old scratch
-                scratch.device.wait(first.stream, self._last[1])
-                scratch.device.synchronize(first.stream)
+            if self._last is not None:
+                self._last.finish()  # it may still work in the old scratch
             self._let_go()  # the other tied plans end in the old scratch
             scratch = self._scratch = first.device.allocate(nbytes)
         if len(self._tied) >= WIRES:

@@ -89,6 +89,18 @@ def test_calls_on_two_streams_share_scratch_memory_in_turn(executor: OnDevice[An
         assert (got(array) == 10.0 * stream * SIZE + SIZE * (SIZE - 1) / 2).all()
 
 
+def test_scratch_memory_that_grows_or_moves_to_another_device_is_done_with_before(executor: OnDevice[Any]) -> None:
+    one, other = Lazy(), Lazy()
+    arrays = [
+        put(device, np.full(count, stream + RANK), stream)
+        for device, count, stream in ((one, 10, 7), (one, 90, 8), (other, 20, 7), (one, 30, 9))
+    ]
+    for array in arrays:
+        executor.run(planned("recursive_doubling", array.size), [array], on_stream(np.add))
+    for array in arrays:
+        assert (got(array) == SIZE * array.stream + SIZE * (SIZE - 1) // 2).all()
+
+
 def test_what_the_caller_has_queued_is_done_before_anything_leaves(executor: OnDevice[Any]) -> None:
     device = Lazy()
     array = put(device, np.zeros(30), STREAM)
