@@ -73,8 +73,11 @@ def _model(network: Network, path: Path, server: Server, piece: float) -> Model:
 
 
 class _Behind:
-    """Vertices: devices or processes, those of the base, PCIe switches, root complexes, memories, memory buses, cores
-    that copy over these, and switches of devices."""
+    """What is behind the cards of ``base``.
+
+    Vertices: devices or processes, those of the base, PCIe switches, root complexes, memories, memory buses, cores that
+    copy over these, switches of devices.
+    """
 
     def __init__(self, base: Topology, path: Path, server: Server) -> None:
         self.base, self.path, self.server, self.hosts = base, path, server, base.hosts
