@@ -91,3 +91,26 @@ def test_clipping_on_the_device_is_clipping_on_the_host() -> None:
     assert optimise.clip_by_global_norm(there, 1.5) == optimise.clip_by_global_norm(arrays, 1.5)
     for array, other in zip(there, arrays, strict=True):
         identical(device.values(array), other)
+
+
+class Shown:
+    """What another library's array shows of itself."""
+
+    def __init__(self, array: Any) -> None:
+        self.__cuda_array_interface__ = array.__cuda_array_interface__
+        self.array = array
+
+
+def test_arrays_of_other_libraries_are_taken_by_their_interface_and_checked_alike() -> None:
+    device = Emulated()
+    weights, gradient = device.array(np.ones(9, np.float32)), device.array(np.full(9, 0.5, np.float32))
+    method = optimise.get("sgd", learning_rate=1.0)
+    with using(device):
+        method.step(Shown(weights), Shown(gradient), (), 1)
+        assert device.values(weights).tolist() == [0.5] * 9
+        with pytest.raises(ValueError, match="weights and gradient overlap"):
+            method.step(Shown(weights), weights, (), 1)
+        with pytest.raises(TypeError, match="gradient is a ndarray: pass NumPy arrays"):
+            method.step(Shown(weights), np.ones(9, np.float32), (), 1)
+    with pytest.raises(TypeError, match="weights is a Shown: pass NumPy arrays, or arrays of a device that is here"):
+        method.step(Shown(weights), Shown(gradient), (), 1)
