@@ -24,7 +24,7 @@ Wire = NDArray[np.uint8]
 _ZERO, _ONE, _TOP, _NAN = np.float32(0), np.float32(1), np.float32(127), np.float32(np.nan)
 _UNIT = np.float32(65536)
 """Of a step, as stochastic rounding counts: as many as its random numbers have values."""
-_PART, _MOST = _ONE / _UNIT, _TOP * _UNIT
+_PART = _ONE / _UNIT
 _LEAST = np.float32(TINY)
 
 inlined = cast("Any", njit)
@@ -177,5 +177,5 @@ def _code(values: Any, codes: Any, inverse: Any, chances: Any) -> None:
     else:
         fine = inverse * _UNIT
         for i in range(len(codes)):
-            steps = min(max(np.rint(values[i] * fine), -_MOST), _MOST)
+            steps = np.rint(values[i] * fine)  # at most 127 units of 65,536: a test goes through all magnitudes
             codes[i] = np.int8(np.floor((steps + np.float32(chances[i])) * _PART))

@@ -35,7 +35,7 @@ EACH = 16
 
 _ALL = 0xFFFFFFFF
 _ZERO, _ONE, _TOP, _NAN = np.float32(0), np.float32(1), np.float32(127), np.float32(np.nan)
-_UNIT, _PART, _MOST = np.float32(65536), np.float32(1 / 65536), np.float32(127 * 65536)
+_UNIT, _PART = np.float32(65536), np.float32(1 / 65536)
 _LEAST = np.float32(TINY)
 _LOW8, _LOW16 = np.uint32(0xFF), np.uint64(0xFFFF)
 
@@ -213,7 +213,7 @@ def code(nearest: bool) -> Any:
             return np.int32(0)
         if nearest:
             return np.int32(nearest_whole(times(value, inverse)))
-        steps = min(max(nearest_whole(times(value, inverse * _UNIT)), -_MOST), _MOST)
+        steps = nearest_whole(times(value, inverse * _UNIT))
         return np.int32(lower_whole((steps + np.float32(bits & _LOW16)) * _PART))
 
     return function

@@ -76,6 +76,16 @@ def test_stochastic_rounding_is_right_on_average() -> None:
     assert np.ptp(draws, axis=0).max() < 1.01 * step
 
 
+def test_no_magnitude_is_scaled_beyond_the_last_code() -> None:
+    """For every significand; powers of two change nothing. So neither rounding can leave the range of an int8."""
+    for first in range(0, 1 << 23, 1 << 20):
+        bits = np.arange(first, first + (1 << 20), dtype=np.uint32) | np.uint32(0x3F800000)
+        largest = bits.view(np.float32)
+        inverse = np.float32(1) / (largest / np.float32(127))
+        assert (np.rint(largest * inverse) == 127).all()
+        assert (np.rint(largest * (inverse * np.float32(65536))) <= 127 * 65536).all()
+
+
 def test_random_bits_depend_on_seed_counter_and_place_alone() -> None:
     values = np.full(1000, 38.5 / 127, np.float32)
     values[::64] = 1  # the same scale everywhere
