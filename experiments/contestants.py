@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from collectives.catalogue import Algorithm
-from experiments import payload
 from experiments.arguments import algorithm
 from experiments.errors import UsageFault
 
@@ -42,9 +39,10 @@ class Contestant:
         if self.encoding is None:
             return 0.0
         from collectives.compression.bounds import error_bound
+        from experiments import payload
 
         own = [payload.contribution(rank, ranks, payload.PERIOD, _DTYPE, "sum") for rank in range(ranks)]
-        return error_bound(self.algorithm, _encoding(self.encoding), [float(np.abs(one).max()) for one in own])
+        return error_bound(self.algorithm, _encoding(self.encoding), [float(abs(one).max()) for one in own])
 
 
 def parse(text: str) -> Contestant:
