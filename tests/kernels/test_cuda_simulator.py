@@ -20,7 +20,7 @@ def simulated(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
 
-def test_what_needs_no_shuffles_gives_the_bits_of_the_cpu_in_the_simulator() -> None:
+def test_families_give_the_bits_of_the_cpu_in_the_simulator() -> None:
     ran = simulated()
     assert ran.returncode == 0, ran.stderr
     assert set(json.loads(ran.stdout)) == set(CASES) - WITHOUT
