@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels import reduce
+from kernels import norms, reduce
 from kernels.cpu.arrays import HALVES
 
 __all__ = ["compile_all"]
@@ -14,13 +14,15 @@ INPUTS = 2, 4, 8
 
 
 def compile_all() -> None:
-    """What gradients go through: sums, averages and scale-and-add of floating point; of halves, every operation."""
+    """What gradients go through: sums, averages, scale-and-add and norms of floating point; of halves, all operations."""
     for dtype in (np.dtype(np.float32), np.dtype(np.float64), *HALVES):
         arrays = [np.zeros(1, dtype) for _ in range(max(INPUTS))]
         for inputs in INPUTS:
             reduce.get("sum").fold(arrays[:inputs], arrays[0])
             reduce.average(arrays[:inputs], arrays[0])
         reduce.scale_add(arrays[0], arrays[1], 0.0, arrays[0])
+        for norm in (norms.square_sum, norms.absmax, norms.nonfinite):
+            norm(arrays[:2])
         for name in reduce.names() if dtype in HALVES else ["sum"]:
             if reduce.get(name).supports(dtype):
                 reduce.get(name).on(dtype)
