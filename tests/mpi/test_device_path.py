@@ -26,6 +26,7 @@ SIZE, RANK = MPI.COMM_WORLD.size, MPI.COMM_WORLD.rank
 NAMES = [name for name in catalogue.names("allreduce") if catalogue.get(name).supports(SIZE)]
 STREAM = 7
 SEVERAL = pytest.mark.skipif(SIZE == 1, reason="one rank sends nothing")
+pytestmark = pytest.mark.skipif(SIZE > 5, reason="sizes 1 to 5 have every shape, and more ranks than cores take long")
 WAYS: dict[str, Any] = {"direct": Direct, "staged": Staged, "staged in pieces": lambda host: Staged(host, piece=48)}
 if SIZE > 3:  # whole messages are pieces too, and time is short
     del WAYS["staged"]
