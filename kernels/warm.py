@@ -14,7 +14,7 @@ INPUTS = 2, 4, 8
 
 
 def compile_all() -> None:
-    """What gradients go through: sums, averages, scale-and-add, norms of floating point; of halves all operations."""
+    """What gradients go through: sums, averages, scale-and-add, norms of floating point; of halves, all operations."""
     for dtype in (np.dtype(np.float32), np.dtype(np.float64), *HALVES):
         arrays = [np.zeros(1, dtype) for _ in range(max(INPUTS))]
         for inputs in INPUTS:
