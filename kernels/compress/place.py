@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import norms
 from kernels.compress.encoding import Buffer
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def checked_counter(counter: int) -> None:
 
 
 def largest(values: Buffer) -> float:
-    """The largest magnitude; 0 of nothing, NaN where there is one. One pass over memory."""
-    host = on_host(values)
-    return float(max(host.max(), -host.min())) if host.size else 0.0
+    """The largest magnitude; 0 of nothing, NaN where there is one. One pass over memory; waits for a device."""
+    return norms.number(norms.absmax([values]))
 
 
 def on_host(values: Buffer) -> NDArray[np.float32]:

@@ -135,6 +135,7 @@ def test_what_only_shows_its_address_is_taken_too() -> None:
     there, wire = device.array(values), empty(device, encoding.nbytes(300), np.uint8)
     with using(device):
         encoding.encode(Shown(there), Shown(wire))
+        assert encoding.bound(Shown(there)) == encoding.bound(values)
     identical(device.values(wire), message(encoding, values))
     with pytest.raises(BufferError, match="neither a NumPy array nor on a device that is here"):
         encoding.encode(Shown(there), Shown(wire))
