@@ -20,6 +20,7 @@ from kernels.cuda.kernel import Kernel
 from kernels.cuda.patterns import MAGNITUDE, bits_of, float_of, get32, on_device, put32
 from kernels.cuda.sweep import aligned, launch, sweeping
 from kernels.cuda.vector import WIDTH, lanes
+from kernels.cuda.votes import majority
 from kernels.device_array import DeviceArray
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ _THREADS = 256
 _ROWS = TILE // LANES
 _EACH = 16
 _ALL = 0xFFFFFFFF
-_ZERO, _NEGATIVE = np.float32(0), np.uint32(1 << 31)
-_SPREAD, _DIAGONAL = np.uint64(0x0101010101010101), np.uint64(0x8040201008040201)
-_CARRY = np.uint64(0x7F7F7F7F7F7F7F7F)
+_ZERO = np.float32(0)
 
 
 def encode(values: DeviceArray, wire: DeviceArray, encoding: Sign, counter: int) -> None:
@@ -64,17 +63,9 @@ def encode_feedback(
     launch(_decoder("settle"), [(values, 4), (wire, 0), (residual, 4)], values.size, _EACH)
 
 
-def majority(wires: DeviceArray, out: DeviceArray, voters: int, count: int) -> None:
-    """The vote on every bit, and the mean of the scales."""
-    if count:
-        octets = -(-count // 8)
-        arguments = [wires.address, out.address, voters, octets]
-        out.device.launch(_voting(), blocks_for(_voting(), octets, out.device), arguments, out.stream)
-
-
 def every() -> Iterator[Kernel]:
     """All of them."""
-    yield from (_tiles(False), _tiles(True), _total(), _voting())
+    yield from (_tiles(False), _tiles(True), _total())
     yield from (_decoder("put"), _decoder("add"), _decoder("settle"))
 
 
@@ -191,32 +182,6 @@ def _decoder(work: str) -> Kernel:
             four(places, i + part, scale, np.uint32(bits >> np.uint32(part)))
 
     return sweeping(f"sign_{work}", single, group, _EACH, vectorised=False)
-
-
-@cache
-def _voting() -> Kernel:
-    """A thread has a byte of all messages, and counts its eight bits in the bytes of one word."""
-
-    def kernel(wires: int, out: int, voters: int, octets: int) -> None:
-        i = cuda.grid(1)
-        while i < octets:
-            votes = np.uint64(0)
-            for voter in range(voters):
-                bits = np.uint64(_byte(wires + voter * (octets + 4) + i)) * _SPREAD & _DIAGONAL
-                votes += (bits + _CARRY) >> np.uint64(7) & _SPREAD
-            result = 0
-            for bit in range(8):
-                if np.int64(votes >> np.uint64(8 * bit) & np.uint64(255)) * 2 > voters:
-                    result |= 1 << bit
-            _put_byte(out + i, np.uint8(result))
-            i += cuda.gridsize(1)
-        if cuda.grid(1) == 0:
-            total = 0.0
-            for voter in range(voters):
-                total += np.float64(float_of(get32(wires + voter * (octets + 4) + octets)))
-            put32(out + octets, bits_of(np.float32(total / np.float64(voters))))
-
-    return Kernel("sign_majority", kernel, ("int64",) * 4, vectorised=False)
 
 
 @on_device

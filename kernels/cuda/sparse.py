@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numba import cuda as numba_cuda
 
+from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.patterns import on_device
-from kernels.cuda.sweep import launch, sweeping
+from kernels.cuda.sweep import aligned, launch, sweeping
 from kernels.cuda.vector import lanes
 from kernels.device_array import DeviceArray
 
-__all__ = ["clear", "every", "gather_sums"]
+__all__ = ["clear", "every", "gather_sums", "scatter"]
 
-_FLOATS = lanes("float32")
+cuda = cast("Any", numba_cuda)
+_FLOATS, _INTS = lanes("float32"), lanes("int32")
+_index = _INTS.one
 _load, _store, _one, _put = _FLOATS.load, _FLOATS.store, _FLOATS.one, _FLOATS.put
 
 _EACH = 4
@@ -36,9 +40,21 @@ def gather_sums(values: DeviceArray, residual: DeviceArray, *, empty: bool) -> N
     launch(_summing(empty), [(values, 4), (residual, 4)], values.size, _EACH)
 
 
+def scatter(work: str, wire: DeviceArray, values: DeviceArray, residual: DeviceArray, kept: int) -> None:
+    """Put or add the ``kept`` values of a message at its places; "move": put them, and make the residual there 0.
+
+    Places that are not there are left out. On the stream of ``values``.
+    """
+    if kept:
+        arguments = [aligned(wire, 4), aligned(values, 4), aligned(residual, 4), kept, values.size]
+        kernel = _scattering(work)
+        values.device.launch(kernel, blocks_for(kernel, kept, values.device), arguments, values.stream)
+
+
 def every() -> Iterator[Kernel]:
-    """Both, and what the second leaves out."""
+    """All of them."""
     yield from (_clearing(), _summing(True), _summing(False))
+    yield from (_scattering("put"), _scattering("add"), _scattering("move"))
 
 
 @cache
@@ -70,3 +86,21 @@ def _summing(empty: bool) -> Kernel:
             _store(places[0] + 4 * i, (_ZERO, _ZERO, _ZERO, _ZERO))
 
     return sweeping(f"gather_sums{'_empty' if empty else ''}", single, group, _EACH)
+
+
+@cache
+def _scattering(work: str) -> Kernel:
+    """Put, add, or put and take from the residual."""
+    add, move = work == "add", work == "move"
+
+    def kernel(wire: int, values: int, residual: int, kept: int, count: int) -> None:
+        i = cuda.grid(1)
+        while i < kept:
+            place, value = np.int64(_index(wire + 4 * i)), _one(wire + 4 * (kept + i))
+            if 0 <= place < count:
+                _put(values + 4 * place, _one(values + 4 * place) + value if add else value)
+                if move:
+                    _put(residual + 4 * place, _ZERO)
+            i += cuda.gridsize(1)
+
+    return Kernel(f"scatter_{work}", kernel, ("int64",) * 5, vectorised=False)

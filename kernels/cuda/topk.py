@@ -18,7 +18,7 @@ from numba import cuda as numba_cuda
 from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.patterns import MAGNITUDE, add_at, bits_of, on_device
-from kernels.cuda.sparse import clear, gather_sums
+from kernels.cuda.sparse import clear, gather_sums, scatter
 from kernels.cuda.sweep import aligned
 from kernels.cuda.vector import WIDTH, lanes
 from kernels.device_array import DeviceArray
@@ -41,7 +41,6 @@ _SHIFTS = 20, 10, 0
 _PREFIX, _LEFT, _COUNTS = 0, 4, 8
 """Bytes of the workspace: the leading bits that are settled, which of the elements with those bits is sought, bins."""
 _ALL, _HALF = 0xFFFFFFFF, 1 << 16
-_ZERO = np.float32(0)
 
 
 def encode(values: DeviceArray, wire: DeviceArray, encoding: TopK, counter: int) -> None:
@@ -70,12 +69,12 @@ def encode(values: DeviceArray, wire: DeviceArray, encoding: TopK, counter: int)
 def decode(wire: DeviceArray, values: DeviceArray, encoding: TopK) -> None:
     """Zeros, but for what was kept; places that are not there are left out."""
     clear(values)
-    _scatter("put", wire, values, values, encoding)
+    scatter("put", wire, values, values, encoding.kept(values.size))
 
 
 def decode_add(wire: DeviceArray, values: DeviceArray, encoding: TopK) -> None:
     """Add what was kept; nothing else is touched."""
-    _scatter("add", wire, values, values, encoding)
+    scatter("add", wire, values, values, encoding.kept(values.size))
 
 
 def encode_feedback(
@@ -84,20 +83,12 @@ def encode_feedback(
     """Encode with error feedback; see ``Encoding``. What is kept leaves the residual altogether."""
     gather_sums(values, residual, empty=True)
     encode(residual.on(values.stream), wire, encoding, counter)
-    _scatter("move", wire, values, residual, encoding)
+    scatter("move", wire, values, residual, encoding.kept(values.size))
 
 
 def every() -> Iterator[Kernel]:
     """All of them."""
     yield from (_counting(), _descending(), _weighing(), _placing(), _writing())
-    yield from (_scattering("put"), _scattering("add"), _scattering("move"))
-
-
-def _scatter(work: str, wire: DeviceArray, values: DeviceArray, residual: DeviceArray, encoding: TopK) -> None:
-    kept, kernel = encoding.kept(values.size), _scattering(work)
-    if kept:
-        arguments = [aligned(wire, 4), aligned(values, 4), aligned(residual, 4), kept, values.size]
-        values.device.launch(kernel, blocks_for(kernel, kept, values.device), arguments, values.stream)
 
 
 @on_device
@@ -295,21 +286,3 @@ def _writing() -> Kernel:
             tile += cuda.gridDim.x
 
     return Kernel("topk_write", kernel, ("int64",) * 8, _THREADS, vectorised=False)
-
-
-@cache
-def _scattering(work: str) -> Kernel:
-    """Put, add, or put and take from the residual."""
-    add, move = work == "add", work == "move"
-
-    def kernel(wire: int, values: int, residual: int, kept: int, count: int) -> None:
-        i = cuda.grid(1)
-        while i < kept:
-            place, value = np.int64(_index(wire + 4 * i)), _one(wire + 4 * (kept + i))
-            if 0 <= place < count:
-                _put(values + 4 * place, _one(values + 4 * place) + value if add else value)
-                if move:
-                    _put(residual + 4 * place, _ZERO)
-            i += cuda.gridsize(1)
-
-    return Kernel(f"topk_{work}", kernel, ("int64",) * 5, vectorised=False)
