@@ -44,10 +44,8 @@ class Checksum:
 
     def __call__(self, buffer: Any) -> int:
         """The checksum of the buffer's bytes. BufferError or ValueError for what is not contiguous."""
-        if isinstance(buffer, DeviceArray):
-            return self._on_device(buffer.view(np.uint8))
         if hasattr(buffer, "__cuda_array_interface__") and not isinstance(buffer, np.ndarray):
-            return self._on_device(_shown(buffer))
+            return self._on_device(DeviceArray.here(buffer).view(np.uint8))
         return self._on_host(_octets(buffer))
 
 
@@ -87,15 +85,6 @@ def _octets(buffer: Any) -> NDArray[np.uint8]:
         octets = np.frombuffer(buffer, np.uint8)
     octets.flags.writeable = False  # of this view alone: to Numba, arrays to read and to write are of two types
     return octets
-
-
-def _shown(buffer: Any) -> DeviceArray:
-    from kernels.cuda.device import current
-
-    device = current()
-    if device is None:
-        raise RuntimeError(f"a {type(buffer).__name__} lies on a CUDA device, and there is none here")
-    return DeviceArray.shown(buffer, device).view(np.uint8)
 
 
 def _crc32c(data: NDArray[np.uint8]) -> int:

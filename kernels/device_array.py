@@ -76,6 +76,21 @@ class DeviceArray:
         )  # fmt: skip
 
     @staticmethod
+    def here(array: object, name: str = "an argument") -> DeviceArray:
+        """``array`` itself if it is one, else what it shows on the current device; TypeError where that is nothing."""
+        if isinstance(array, DeviceArray):
+            return array
+        from kernels.cuda.device import current
+
+        device = current()
+        if device is None or not hasattr(array, "__cuda_array_interface__"):
+            kind = type(array).__name__
+            raise TypeError(
+                f"{name}: a {kind} is neither a NumPy array nor on a device that is here; keep all in one place"
+            )
+        return DeviceArray.shown(array, device)
+
+    @staticmethod
     def shown(buffer: object, device: Device) -> DeviceArray:
         """What an object shows by ``__cuda_array_interface__``, flat and without a copy.
 

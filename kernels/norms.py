@@ -88,13 +88,7 @@ def _flat_on_host(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _flat_on_device(array: Any) -> DeviceArray:
-    from kernels.cuda.device import current
-
-    device = current()
-    if not isinstance(array, DeviceArray):
-        if device is None or not hasattr(array, "__cuda_array_interface__"):
-            raise TypeError(f"a {type(array).__name__} is neither a NumPy array nor on a device that is here")
-        array = DeviceArray.shown(array, device)
+    array = DeviceArray.here(array)
     if array.dtype.name not in DTYPES:
         raise TypeError(_wanted(array.dtype))
     if array.address % array.dtype.itemsize:

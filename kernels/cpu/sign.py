@@ -22,7 +22,7 @@ __all__ = ["decode", "decode_add", "encode", "encode_feedback", "majority"]
 Floats = NDArray[np.float32]
 Wire = NDArray[np.uint8]
 
-_ZERO, _NEGATIVE = np.float32(0), np.uint32(1 << 31)
+_ZERO = np.float32(0)
 _STEP = 512
 """Bytes of each message that are voted on together: the counters of all their bits stay in the first cache."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernels.cuda.device import current
 from kernels.device_array import DeviceArray
 
 __all__ = ["together"]
@@ -12,7 +11,7 @@ __all__ = ["together"]
 
 def together(inputs: Sequence[object], out: object) -> tuple[list[DeviceArray], DeviceArray]:
     """Inputs and result as DeviceArrays without a copy; TypeError or ValueError if they do not go together."""
-    *arrays, result = (_shown(array) for array in (*inputs, out))
+    *arrays, result = (DeviceArray.here(array) for array in (*inputs, out))
     for array in arrays:
         if array.dtype != result.dtype:
             raise TypeError(f"inputs and out must have one dtype, not {array.dtype} and {result.dtype}")
@@ -23,14 +22,3 @@ def together(inputs: Sequence[object], out: object) -> tuple[list[DeviceArray], 
     if result.read_only:
         raise ValueError("out is read-only: pass an array that can be written")
     return arrays, result
-
-
-def _shown(array: object) -> DeviceArray:
-    if isinstance(array, DeviceArray):
-        return array
-    if not hasattr(array, "__cuda_array_interface__"):
-        raise TypeError(f"a {type(array).__name__} among arrays on a device: keep inputs and out in one place")
-    device = current()
-    if device is None:
-        raise RuntimeError(f"a {type(array).__name__} lies on a CUDA device, and there is none here")
-    return DeviceArray.shown(array, device)

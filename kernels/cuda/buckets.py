@@ -16,7 +16,7 @@ import numpy as np
 from numba import cuda as numba_cuda
 from numba.cuda import extending
 
-from kernels.cuda.device import Device, blocks_for, current
+from kernels.cuda.device import Device, blocks_for
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.vector import WIDTH, lanes
 from kernels.cuda.words import moves
@@ -36,14 +36,14 @@ Move = tuple[int, int, int, int]
 
 def pack(arrays: Sequence[Any], offsets: Sequence[int], size: int, buffer: Any) -> None:
     """Copy each array, in the order in which it lies, to its offset (in elements) of the buffer, and zeros between."""
-    there = _shown(buffer)
-    _copy(there, _moves(there, [_shown(array, there) for array in arrays], (*offsets, size)))
+    there = DeviceArray.here(buffer, "buffer")
+    _copy(there, _moves(there, [DeviceArray.here(array) for array in arrays], (*offsets, size)))
 
 
 def unpack(buffer: Any, offsets: Sequence[int], arrays: Sequence[Any]) -> None:
     """Copy each part of the buffer back to its array."""
-    there = _shown(buffer)
-    shown = [_shown(array, there) for array in arrays]
+    there = DeviceArray.here(buffer, "buffer")
+    shown = [DeviceArray.here(array) for array in arrays]
     back = _moves(there, shown, (*offsets, offsets[-1]))
     _copy(there, tuple((target, source, nbytes, 0) for source, target, nbytes, _ in back))
 
@@ -51,15 +51,6 @@ def unpack(buffer: Any, offsets: Sequence[int], arrays: Sequence[Any]) -> None:
 def every() -> Iterator[Kernel]:
     """The one kernel."""
     yield _kernel()
-
-
-def _shown(array: Any, beside: DeviceArray | None = None) -> DeviceArray:
-    if isinstance(array, DeviceArray):
-        return array
-    device = current() if beside is None else beside.device
-    if device is None or not hasattr(array, "__cuda_array_interface__"):
-        raise TypeError(f"a {type(array).__name__} beside arrays on a device: bring them to one place first")
-    return DeviceArray.shown(array, device)
 
 
 def _moves(buffer: DeviceArray, arrays: Sequence[DeviceArray], offsets: Sequence[int]) -> tuple[Move, ...]:

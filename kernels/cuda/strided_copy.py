@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numba import cuda as numba_cuda
 
-from kernels.cuda.device import Device, blocks_for, current
+from kernels.cuda.device import blocks_for
 from kernels.cuda.kernel import Kernel
 from kernels.cuda.loops import onward
 from kernels.cuda.places import places
@@ -88,7 +88,7 @@ def _numbers(axes: Sequence[Axis], room: int) -> list[int]:
 
 def _sides(array: Any, flat: Any) -> tuple[DeviceArray, tuple[int, ...], Side]:
     """The flat side, the shape, and where the other side lies."""
-    there = flat if isinstance(flat, DeviceArray) else _shown(flat, current())
+    there = DeviceArray.here(flat)
     if not hasattr(array, "__cuda_array_interface__"):
         raise TypeError(f"a {type(array).__name__} beside memory on a device: bring them to one place first")
     facts = array.__cuda_array_interface__
@@ -100,12 +100,6 @@ def _sides(array: Any, flat: Any) -> tuple[DeviceArray, tuple[int, ...], Side]:
     if _overlap(shape, (address, strides), there):
         raise ValueError("the two sides may overlap in memory: copy to memory of its own")
     return there, shape, (address, strides)
-
-
-def _shown(flat: Any, device: Device | None) -> DeviceArray:
-    if device is None or not hasattr(flat, "__cuda_array_interface__"):
-        raise TypeError(f"a {type(flat).__name__} beside memory on a device: bring them to one place first")
-    return DeviceArray.shown(flat, device)
 
 
 def _overlap(shape: tuple[int, ...], side: Side, flat: DeviceArray) -> bool:

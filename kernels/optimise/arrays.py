@@ -91,17 +91,7 @@ def _hosted(name: str, array: Array) -> NDArray[Any]:
 
 
 def _shown(name: str, array: Array) -> DeviceArray:
-    from kernels.cuda.device import current
-
-    if isinstance(array, DeviceArray):
-        found = array
-    else:
-        device = current()
-        if device is None or not hasattr(array, "__cuda_array_interface__"):
-            raise TypeError(
-                f"{name} is a {type(array).__name__}: pass NumPy arrays, or arrays of a device that is here"
-            )
-        found = DeviceArray.shown(array, device)
+    found = DeviceArray.here(array, name)
     if name != "gradient" and found.read_only:
         raise BufferError(f"{name} is read-only, and a step writes to it")
     return found
