@@ -66,7 +66,7 @@ $(READY): $(READY)-venv pyproject.toml
 	@echo "Installing Ciranda and its dependencies into $(VENV)"
 	@$(PIP) --editable '.[test]'
 	@echo "Compiling the simulator and the kernels, once"
-	@$(VENV)/bin/python -m simulator.warm && $(VENV)/bin/python -m kernels.warm
+	@$(VENV)/bin/python -m kernels.warm & kernels=$$!; $(VENV)/bin/python -m simulator.warm && wait $$kernels
 	@touch $@
 
 $(READY)-openmpi: $(READY)
