@@ -85,9 +85,7 @@ class DeviceArray:
         device = current()
         if device is None or not hasattr(array, "__cuda_array_interface__"):
             kind = type(array).__name__
-            raise TypeError(
-                f"{name}: a {kind} is neither a NumPy array nor on a device that is here; keep all in one place"
-            )
+            raise TypeError(f"{name}: a {kind} is not on a device that is here; keep all arrays in one place")
         return DeviceArray.shown(array, device)
 
     @staticmethod

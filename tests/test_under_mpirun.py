@@ -1,6 +1,6 @@
 """Runs tests/mpi on real ranks, one launch a size; CIRANDA_TEST_MPI chooses the MPI, as `make test MPI=mpich` does.
 
-CIRANDA_TEST_SIZES names other numbers of ranks than the usual ones, such as 4,6,7,9.
+CIRANDA_TEST_SIZES names other numbers of ranks than the usual ones, such as 4,6,8,9; .ci/run goes through all up to 9.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).with_name("mpi")
-SIZES = tuple(map(int, os.environ.get("CIRANDA_TEST_SIZES", "1,2,3,5,8").split(",")))
+SIZES = tuple(map(int, os.environ.get("CIRANDA_TEST_SIZES", "1,2,3,5").split(",")))
 LIMIT = 540.0
 
 

@@ -110,7 +110,7 @@ def test_arrays_of_any_shape_are_read_where_they_lie() -> None:
 @pytest.mark.parametrize(
     ("array", "kind", "words"),
     [(np.zeros(4, np.int32), TypeError, "float64, float32"), (np.zeros((4, 4))[:, 1], ValueError, "contiguous copy"),
-     (np.zeros(4, np.complex64), TypeError, "real parts"), ([1.0, 2.0], TypeError, "list is neither")],
+     (np.zeros(4, np.complex64), TypeError, "real parts"), ([1.0, 2.0], TypeError, "list is not on a device")],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_with_what_to_do(array: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):

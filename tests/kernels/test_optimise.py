@@ -195,7 +195,7 @@ read_only.flags.writeable = False
         ({"weights": read_only}, BufferError, "weights is read-only"),
         ({"weights": shared[:8], "gradient": shared[4:]}, ValueError, "weights and gradient overlap"),
         ({"gradient": [1.0] * 8}, TypeError, "gradient is a list and the weights are a NumPy array"),
-        ({"weights": [1.0] * 8}, TypeError, "weights: a list is neither a NumPy array"),
+        ({"weights": [1.0] * 8}, TypeError, "weights: a list is not on a device"),
         ({"copy": np.ones(8, np.float32)}, ValueError, "copy must be float16 or bfloat16"),
         ({"state": ()}, ValueError, "momentum: 0 arrays of state where it keeps velocity"),
         ({"number": 0}, ValueError, "steps are counted from 1, got 0"),
