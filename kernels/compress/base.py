@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from kernels.compress.place import checked_counter, fitting, form, writable
 __all__ = ["Formed", "FormedSum"]
 
 
-class Formed:
+class Formed(ABC):
     """An encoding (see ``Encoding``) whose work is done by the functions of ``kernels.cpu.X`` and ``kernels.cuda.X``,
 
     X being ``module``; they take flat arrays, the encoding itself and the counter. Subclasses are frozen dataclasses.
@@ -27,9 +28,9 @@ class Formed:
         chosen = [f"{field.name}={value}" for field, value in given if value != field.default]
         return f"{self.module}:{','.join(chosen)}" if chosen else self.module
 
+    @abstractmethod
     def nbytes(self, count: int) -> int:
         """Bytes on the wire for ``count`` elements."""
-        raise NotImplementedError
 
     def encode(self, values: Buffer, wire: Buffer, *, counter: int = 0) -> None:
         """Fill ``wire``."""
