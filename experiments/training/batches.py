@@ -32,8 +32,8 @@ class Batches:
     def __post_init__(self) -> None:
         if not 1 <= self.grains <= self.batch <= self.samples:
             raise ValueError(
-                f"{self.samples} samples, batches of {self.batch} and {self.grains} grains: each must be at least 1, and "
-                "none less than the next"
+                f"{self.samples} samples, batches of {self.batch} and {self.grains} grains: each must be "
+                "at least 1, and none less than the next"
             )
         if self.batch % self.grains:
             raise ValueError(f"a batch of {self.batch} cannot be cut into {self.grains} equal grains")
