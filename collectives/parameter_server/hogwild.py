@@ -20,7 +20,7 @@ without it makes the others wait.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -53,7 +53,7 @@ class Hogwild:
         self._step = np.empty_like(initial)
         self._seen = self._mine = 0  # pushes that the last pull saw, and own ones since
         self._window, self._counter = self._kept(initial), MPI.Win.Allocate(8, 8, comm=self._comm)
-        np.frombuffer(memoryview(self._counter.tomemory()), np.int64)[:] = 0
+        np.frombuffer(cast("Any", self._counter.tomemory()), np.int64)[:] = 0
         self._comm.Barrier()  # nobody reads what is not written yet
         for window in (self._window, self._counter):
             window.Lock_all(MPI.MODE_NOCHECK)
@@ -130,7 +130,7 @@ class Hogwild:
         lo, hi = self._cuts[self._comm.rank] if self._comm.rank < len(self._cuts) else (0, 0)
         window = MPI.Win.Allocate(4 * (hi - lo), 4, comm=self._comm)
         if hi > lo:
-            np.frombuffer(memoryview(window.tomemory()), np.float32)[:] = first[lo:hi]
+            np.frombuffer(cast("Any", window.tomemory()), np.float32)[:] = first[lo:hi]
         return window
 
     def _pieces(self) -> list[tuple[int, tuple[int, int]]]:
