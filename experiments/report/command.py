@@ -144,11 +144,12 @@ def _write(output: Path, say: Texts, commands: tuple[str, str], *, quick: bool) 
     from experiments.report.page import Extras, render
     from experiments.report.results import load
     from experiments.report.what_if import LIMIT
+    from experiments.training.comparison import records
 
     raw = output / "data"
     forecast = folder.forecast(raw, load(raw), _QUICK_FORECAST if quick else LIMIT)
     results = load(raw)  # again, for the files that now lie there
-    extras = Extras(folder.comparison(raw), forecast, folder.local(raw))
+    extras = Extras(folder.comparison(raw), forecast, folder.local(raw), records.read(raw))
     page, part = output / "index.html", output / "index.html.part"
     part.write_text(render(results, say, drawings(results, say.language), commands, extras), encoding="utf-8")
     part.replace(page)

@@ -25,28 +25,30 @@ from experiments.report.palette import Series, palette
 from experiments.report.plots import Figure
 from experiments.report.reasons import fits
 from experiments.report.results import MODELS, Model, Results
-from experiments.report.sections import against, calibration, errors, local, place, scaling, terms, what_if
+from experiments.report.sections import against, calibration, errors, local, place, scaling, terms, training, what_if
 from experiments.report.texts import Texts, trusted
 from experiments.report.what_if import Forecast
+from experiments.training.comparison.records import Trained
 
 __all__ = ["Extras", "render"]
 
 _SECTIONS = (
-    "summary", "against", "place", "measured", "scaling", "winners", "predicted", "why", "schedule", "what_if",
-    "calibration", "local", "method", "environment", "data",
+    "summary", "against", "place", "measured", "scaling", "training", "winners", "predicted", "why", "schedule",
+    "what_if", "calibration", "local", "method", "environment", "data",
 )  # fmt: skip
-_OPTIONAL = ("against", "scaling", "local")  # left out where there is nothing for them
+_OPTIONAL = ("against", "scaling", "training", "local")  # left out where there is nothing for them
 _METHOD = ("median", "bandwidth", "theory", "simulator", "bound", "native")
 _DEEPEST = 3.0  # doublings to either side at which the colour of the error map is full
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What not every page has: a comparison, forecasts for many hosts, and a part measured on the machine itself."""
+    """What not every page has: a comparison, forecasts for many hosts, a part on the machine itself, and training."""
 
     comparison: Comparison | None = None
     forecast: Forecast | None = None
     local: Results | None = None
+    training: Trained | None = None
 
 
 def render(
@@ -83,6 +85,7 @@ def _more(results: Results, more: Extras, looks: Mapping[str, Series], say: Text
         against.values(more.comparison, looks, say)
         | place.values(results, say)
         | scaling.values(results, looks, say)
+        | training.values(more.training, say)
         | errors.values(results, say)
         | terms.values(results, looks, say)
         | what_if.values(more.forecast, looks, say)
@@ -151,6 +154,7 @@ def _figures(results: Results, more: Extras, looks: Mapping[str, Series], say: T
         **terms.figures(results, say),
         **calibration.figures(results, say),
         **scaling.figures(results, looks, say),
+        **training.figures(more.training, say),
         **what_if.figures(more.forecast, looks, say),
         **local.figures(more.local, looks, say),
     }

@@ -28,7 +28,7 @@ COMPUTE = 1.0
 
 FILES = (
     "results.json", "results.parquet", "samples.jsonl", "samples.parquet", "environment.json", "comparison.json",
-    "what_if.json",
+    "what_if.json", "training.json", "training_steps.jsonl",
 )  # fmt: skip
 """The raw data that may lie in a results folder, beside the profiles."""
 

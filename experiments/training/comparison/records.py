@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from experiments.errors import UsageFault
 from experiments.training.comparison.contestants import Contestant
 
-__all__ = ["FILE", "SCHEMA", "STEPS_FILE", "TrainingRecord", "document", "read", "write"]
+__all__ = ["FILE", "SCHEMA", "STEPS_FILE", "Trained", "TrainingRecord", "read", "write"]
 
 SCHEMA = 1
 """Version of the file of records."""
@@ -121,23 +121,31 @@ class TrainingRecord:
         )  # fmt: skip
 
 
-def document(
-    records: Iterable[TrainingRecord], environment: Mapping[str, Any], findings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The content of ``FILE`` and of ``--json``."""
-    lines = [record.to_json() for record in records]
-    return {"schema": SCHEMA, "environment": dict(environment), "records": lines, "findings": dict(findings)}
+class Trained(NamedTuple):
+    """All records of one comparison, where they were taken, and what they say together."""
+
+    records: Sequence[TrainingRecord]
+    environment: Mapping[str, Any]
+    findings: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``FILE`` and of ``--json``."""
+        lines = [record.to_json() for record in self.records]
+        return {
+            "schema": SCHEMA, "environment": dict(self.environment), "records": lines, "findings": dict(self.findings)
+        }  # fmt: skip
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Put a document into a folder of results, whole or not at all."""
+def write(folder: Path, trained: Trained) -> None:
+    """Put ``FILE`` into a folder of results, whole or not at all."""
     part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    content = json.dumps(trained.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    part.write_text(content + "\n", encoding="utf-8")
     part.replace(folder / FILE)
 
 
-def read(folder: Path) -> tuple[list[TrainingRecord], dict[str, Any], dict[str, Any]] | None:
-    """Records, environment and findings of a folder; None where it has none. A UsageFault says what is wrong."""
+def read(folder: Path) -> Trained | None:
+    """What lies in a folder of results; None where nothing does. A UsageFault says what is wrong with it."""
     path = folder / FILE
     try:
         content: object = json.loads(path.read_text(encoding="utf-8"))
@@ -148,8 +156,8 @@ def read(folder: Path) -> tuple[list[TrainingRecord], dict[str, Any], dict[str, 
     values = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     if values.get("schema") != SCHEMA:
         raise UsageFault(f"{path}: schema {values.get('schema')!r} is not known (this reads {SCHEMA}); measure anew")
-    records = [TrainingRecord.from_json(line) for line in values["records"]]
-    return records, dict(values["environment"]), dict(values["findings"])
+    records = [TrainingRecord.from_json(line) for line in values.get("records", ())]
+    return Trained(records, values.get("environment", {}), values.get("findings", {}))
 
 
 def _finite(value: Any) -> Any:
