@@ -15,7 +15,8 @@ __all__ = ["Dataset"]
 class Dataset:
     """``inputs`` of shape (samples, ...) and int64 ``targets`` of shape (samples,), or (samples, length) for text.
 
-    Pictures are float32 between 0 and 1, text is uint8 codes. ``classes``: how many different targets there are.
+    Pictures are float32 between 0 and 1, of shape (samples, height, width, channels); text is uint8 codes.
+    ``classes``: how many different targets there are.
     """
 
     name: str

@@ -1,0 +1,57 @@
+"""What bends a straight line, element by element."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from experiments.training.arrays import namespace
+from experiments.training.flat import Array, Shape
+from experiments.training.layer import Tensors
+from experiments.training.layers.unweighted import Unweighted
+
+__all__ = ["Gelu", "Relu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(Unweighted):
+    """The greater of x and 0; its slope at 0 is 0."""
+
+    name: str
+
+    def forward(self, weights: Tensors, x: Array) -> tuple[Array, Array]:
+        """Keeps where x is positive, a byte an element."""
+        return namespace(x).maximum(x, 0), x > 0
+
+    def backward(self, weights: Tensors, kept: Array, dy: Array, gradients: Tensors) -> Array:
+        """The slope is 1 or 0."""
+        return dy * kept
+
+    def operations(self, x: Shape) -> tuple[Shape, int]:
+        """No multiplications."""
+        return x, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gelu(Unweighted):
+    """x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))): Hendrycks and Gimpel 2016, section 2, the form with tanh."""
+
+    name: str
+
+    def forward(self, weights: Tensors, x: Array) -> tuple[Array, tuple[Array, Array]]:
+        """Keeps x and the tanh."""
+        bent = namespace(x).tanh(x * (_STEEPNESS + _STEEPNESS * _CUBIC * x * x))
+        return 0.5 * x * (1 + bent), (x, bent)
+
+    def backward(self, weights: Tensors, kept: tuple[Array, Array], dy: Array, gradients: Tensors) -> Array:
+        """The slope is (1 + t)/2 + x/2 · (1 − t²) · √(2/π) · (1 + 3 · 0.044715 x²), t the tanh."""
+        x, bent = kept
+        inner = _STEEPNESS + 3 * _STEEPNESS * _CUBIC * x * x
+        return dy * (0.5 * (1 + bent) + 0.5 * x * (1 - bent * bent) * inner)
+
+    def operations(self, x: Shape) -> tuple[Shape, int]:
+        """About eight multiplications an element, the tanh not counted."""
+        return x, 8 * math.prod(x)
+
+
+_STEEPNESS, _CUBIC = math.sqrt(2 / math.pi), 0.044715
