@@ -26,7 +26,7 @@ from experiments.report.findings import accuracy
 from experiments.report.results import Results, load
 from experiments.report.texts import Texts
 from experiments.report.what_if import Forecast, Outlook
-from tests import measurements
+from tests import measurements, training_records
 
 ALGORITHMS = catalogue.names("allreduce")
 COMMANDS = ("ciranda report", "ciranda report --data report/data")
@@ -309,10 +309,11 @@ def test_no_text_is_written_that_no_page_uses(tmp_path: Path, content: list[Reco
         )
         profile.save(folder / f"profile-{profile.ranks}.json")
         measurements.with_samples(folder, records)
-        for name in ("comparison.json", "what_if.json"):
+        for name in ("comparison.json", "what_if.json", "training.json", "training_steps.jsonl"):
             (folder / name).write_text("{}", encoding="utf-8")
         results = load(folder)
-        extras = page.Extras(compared(tmp_path / f"compared-{number}", results, folder), FORECAST, results)
+        trained = training_records.trained((2, 4), place=str(known["place"]))
+        extras = page.Extras(compared(tmp_path / f"compared-{number}", results, folder), FORECAST, results, trained)
         page.render(results, say, [], COMMANDS, extras)
     nothing = Comparison({}, [], 0, 0, [])
     same = replace(compared(tmp_path / "same", results, folder), changes=[])

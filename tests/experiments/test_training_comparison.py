@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from experiments.errors import UsageFault
 from experiments.training.comparison import records
 from experiments.training.comparison.contestants import Contestant, contestants
 from experiments.training.comparison.findings import findings
+from experiments.training.comparison.plan import LEAST, planned, shuffled
 from experiments.training.comparison.predictions import Workload, theory_seconds
 from tests import training_records
 from tests.training_records import PROFILE, WORKLOAD
@@ -123,3 +125,31 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / records.FILE).write_text("[", encoding="utf-8")
     with pytest.raises(UsageFault, match="not JSON"):
         records.read(tmp_path)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(1e-3, 2.0), min_size=1, max_size=12), st.floats(0.5, 100.0))
+def test_what_is_planned_fits_and_the_dearest_are_left_out_first(seconds: list[float], budget: float) -> None:
+    expected = {Contestant(number + 2, algorithm="ring"): each for number, each in enumerate(seconds)}
+    steps = planned(expected, budget)
+    assert sum(0.15 + count * expected[one] for one, count in steps.items()) <= budget + 1e-6
+    assert all(count >= LEAST for count in steps.values())
+    left_out = [expected[one] for one in expected if one not in steps]
+    assert not left_out or not steps or min(left_out) >= max(expected[one] for one in steps)
+    assert sorted(shuffled(steps, 3), key=lambda one: one.ranks) == sorted(steps, key=lambda one: one.ranks)
+
+
+def test_all_get_about_the_same_time() -> None:
+    expected = {Contestant(2, algorithm="ring"): 0.02, Contestant(8, consistency="bsp", servers=1): 0.15}
+    steps = planned(expected, 6.3)
+    assert {one.ranks: count * expected[one] for one, count in steps.items()} == pytest.approx({2: 3, 8: 3}, rel=0.06)
+
+
+def test_ranks_of_one_number_stay_together_in_an_order_of_the_seeds_own() -> None:
+    steps = dict.fromkeys(contestants((2, 4, 8)), 9)
+    orders = [shuffled(steps, seed) for seed in range(4)]
+    for order in orders:
+        counts = [one.ranks for one in order]
+        assert len([count for count, after in pairwise([*counts, None]) if count != after]) == 4
+    assert orders[0] != orders[1]
+    assert orders[0] == shuffled(steps, 0)

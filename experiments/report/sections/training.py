@@ -68,7 +68,7 @@ def _ranks(records: Sequence[TrainingRecord]) -> list[int]:
 def _lead(record: TrainingRecord, say: Texts) -> str:
     number = say.numbers
     return say(
-        "training.lead", model=record.model, size=number.nbytes(record.nbytes), batch=record.batch,
+        "training.lead", model=record.model, size=number.about_bytes(record.nbytes), batch=record.batch,
         compute=number.seconds(record.compute_seconds), target=number.percent(record.target_accuracy),
     )  # fmt: skip
 

@@ -66,7 +66,8 @@ def _crossings(records: Sequence[TrainingRecord]) -> Iterator[dict[str, Any]]:
         ring = next((record for record in here if record.algorithm == RIVAL), None)
         for beside in (False, True):
             servers = [record for record in here if record.consistency == _LOCKSTEP and record.colocated == beside]
-            for over in ("step", "sample") if ring and servers else ():
+            compared = ("step",) if beside else ("step", "sample")  # beside the workers no host is lost to serving
+            for over in compared if ring and servers else ():
                 ratios = [_ratios(record, ring, over) for record in servers if ring]
                 at = {model: _least(ratios, model) for model in READINGS}
                 yield {"ranks": ranks, "beside": beside, "over": over, "ratios": ratios, "at": at}

@@ -1,0 +1,60 @@
+"""How many steps each contestant trains, so that all together fit the time: about the same time for each of them.
+
+The same time, and not the same number of steps, because accuracy after so many seconds is what the comparison asks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from itertools import groupby
+
+from experiments.training.comparison.contestants import Contestant
+
+__all__ = ["LEAST", "WARMUP", "planned", "shuffled"]
+
+WARMUP = 2
+"""Steps before the first that counts: connections are made, caches filled, asynchronous workers out of step."""
+
+LEAST = 8
+"""Fewer steps than these, warm-up included, have no interval of their median (it needs six)."""
+
+_MOST = 200
+_SETUP = 0.15  # seconds to make a strategy, to judge its models, and to end it
+_HALVINGS = 40
+
+
+def planned(expected: Mapping[Contestant, float], budget: float) -> dict[Contestant, int]:
+    """Steps of each contestant, whose step is ``expected`` to take so many seconds, within ``budget`` seconds.
+
+    Where the least number of steps of all is too much, the dearest are left out: they are not in what is returned.
+    """
+    kept = dict(sorted(expected.items(), key=lambda item: item[1]))
+    while kept and _cost(kept, _steps(kept, 0.0)) > budget:
+        kept.popitem()
+    low, high = 0.0, budget
+    for _ in range(_HALVINGS if kept else 0):
+        middle = (low + high) / 2
+        fits = _cost(kept, _steps(kept, middle)) <= budget
+        low, high = (middle, high) if fits else (low, middle)
+    found = _steps(kept, low)
+    return {one: found[one] for one in expected if one in found}
+
+
+def shuffled(steps: Mapping[Contestant, int], seed: int) -> list[Contestant]:
+    """All contestants, those with the same number of ranks together, both in an order that the seed decides."""
+    luck = random.Random(seed)
+    ordered = sorted(steps, key=lambda one: one.ranks)
+    groups = [list(group) for _, group in groupby(ordered, key=lambda one: one.ranks)]
+    luck.shuffle(groups)
+    for group in groups:
+        luck.shuffle(group)
+    return [one for group in groups for one in group]
+
+
+def _steps(expected: Mapping[Contestant, float], seconds: float) -> dict[Contestant, int]:
+    return {one: max(LEAST, min(_MOST, int(seconds / each))) for one, each in expected.items()}
+
+
+def _cost(expected: Mapping[Contestant, float], steps: Mapping[Contestant, int]) -> float:
+    return sum(_SETUP + steps[one] * each for one, each in expected.items())
