@@ -25,7 +25,7 @@ from experiments import installations
 from experiments.errors import UsageFault
 from experiments.machine import cores, oversubscribed
 
-__all__ = ["TIMED_OUT", "Captured", "Launch", "capture", "command", "cores", "oversubscribed", "run"]
+__all__ = ["TIMED_OUT", "Captured", "Launch", "capture", "command", "cores", "oversubscribed", "run", "surviving"]
 
 TIMED_OUT = 124
 """Exit code of a launch that its time limit ended, as timeout(1) has it."""
@@ -93,6 +93,21 @@ def command(ranks: int, program: Sequence[str], mpi: str = "openmpi", *, crowded
     environment = {name: value for name, value in settings.items() if name not in os.environ}
     argv = (str(installation.mpirun), "-n", str(ranks), *_program(program))
     return Launch(argv, environment, tuple(notes), ranks, installation, crowded)
+
+
+def surviving(launch: Launch) -> Launch:
+    """The same job, which goes on when ranks of it die (ULFM; MPI 4's fault tolerance as Open MPI 5 has it).
+
+    Raises UsageFault for an MPI or a launcher that ends the job with the first rank that dies.
+    """
+    mpirun = str(launch.mpi.mpirun)
+    if launch.mpi.family != "openmpi" or int(launch.mpi.version.split(".")[0]) < 5 or mpirun not in launch.argv:
+        raise UsageFault(
+            f"{launch.mpi.family} {launch.mpi.version} as it is started here ends a job with the first rank that dies; "
+            "use Open MPI 5 and its own mpirun"
+        )
+    place = launch.argv.index(mpirun) + 1
+    return replace(launch, argv=(*launch.argv[:place], "--with-ft", "ulfm", *launch.argv[place:]))
 
 
 def run(launch: Launch, *, timeout: float | None = None) -> int:

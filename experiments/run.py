@@ -22,6 +22,7 @@ def command(
     timeout: Annotated[
         str | None, typer.Option(help="End the job after this time, such as 90s: exit code 124.")
     ] = None,
+    survive: Annotated[bool, typer.Option("--survive", help="Go on when ranks die (Open MPI's ULFM).")] = False,
     show: Annotated[bool, typer.Option("--show", help="First print the command and its settings.")] = False,
 ) -> None:
     """Start a program on several ranks, with the settings that this machine needs.
@@ -32,6 +33,8 @@ def command(
     """
     limit = None if timeout is None else parse_seconds(timeout)
     started = places.parse(on).command(ranks, program, mpi)
+    if survive:
+        started = launch.surviving(started)
     for note in started.notes:
         typer.echo(f"ciranda: {note}", err=True)
     if show:
