@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments import on_ranks
+from experiments import on_ranks, one_launch
 from experiments.errors import Failure
 from experiments.grid import Case
 from experiments.scaling.cells import Cell
@@ -32,7 +32,6 @@ __all__ = ["JOBS", "PLAN", "PROGRESS", "dump"]
 PLAN, PROGRESS, JOBS = "plan.json", "progress.jsonl", "jobs.json"
 """Files of the work folder: what to do, how far it is, and what came of it."""
 
-_NAP = 0.02  # seconds of a sleeping rank between two looks
 _LATE = 1.5  # times the planned seconds, after which only cheap cells are still visited
 _CHEAP = 1.0  # seconds of a visit
 _LEAST = 0.05  # seconds that a visit may take at least, however little was expected
@@ -66,11 +65,12 @@ def _measure_here(
     from experiments.sampling import Sink
 
     world = MPI.COMM_WORLD
-    plan = _told(world, work / PLAN)
+    plan = one_launch.told(world, work / PLAN)
     groups = [list(_visits(group)) for group in plan["groups"]]
     longest = plan["cell_limit"] + 10 * sum(visit.total for group in groups for visit in group)
     faulthandler.dump_traceback_later(longest, exit=True)
-    comms = _connected(world, groups)
+    one_launch.connected(world)
+    comms = one_launch.first(world, [group[0].cell.ranks for group in groups])
     jobs: list[dict[str, Any]] = []
     with ExitStack() as files:
         sink = None
@@ -84,40 +84,10 @@ def _measure_here(
                 jobs.append(turn.take(comm, sink, done, sum(map(len, groups))))
             done += len(group)
             faulthandler.dump_traceback_later(longest, exit=True)  # those who were at work had shorter limits
-            _together(world)
+            one_launch.together(world)
     if sink is not None:
         about = {"jobs": jobs, "stories": sink.stories}
         (work / JOBS).write_text(json.dumps(about), encoding="utf-8")
-
-
-def _told(world: MPI.Intracomm, file: Path) -> dict[str, Any]:
-    """The plan, which rank 0 reads for all: the other ranks may be on machines that have no such file."""
-    import numpy as np
-
-    content = file.read_bytes() if world.rank == 0 else b""
-    length = np.array([len(content)], np.int64)
-    world.Bcast(length)
-    text = np.frombuffer(content, np.uint8).copy() if world.rank == 0 else np.zeros(length[0], np.uint8)
-    world.Bcast(text)
-    return json.loads(text.tobytes())
-
-
-def _connected(world: MPI.Intracomm, groups: list[list[Visit]]) -> list[MPI.Comm]:
-    """A communicator for each group, and every pair of ranks has met once: MPI connects them at their first message."""
-    import numpy as np
-    from mpi4py import MPI
-
-    mine, other = np.zeros(1, np.uint8), np.zeros(1, np.uint8)
-    for step in range(1, world.size):
-        world.Sendrecv(mine, (world.rank + step) % world.size, recvbuf=other, source=(world.rank - step) % world.size)
-    return [world.Split(MPI.UNDEFINED if world.rank >= group[0].cell.ranks else 0, world.rank) for group in groups]
-
-
-def _together(world: MPI.Intracomm) -> None:
-    """A barrier in which a rank that waits sleeps."""
-    request = world.Ibarrier()
-    while not request.Test():
-        time.sleep(_NAP)
 
 
 class _Turn:
