@@ -32,6 +32,8 @@ def test_a_record_for_each_mode(capsys: pytest.CaptureFixture[str]) -> None:
         assert record["steps"] == 40
         assert record["steps_per_second"] == pytest.approx(40 / record["simulated_seconds"])
         assert len(record["server_busy"]) == record["servers"] == 2
+        assert sum(record["staleness_histogram"].values()) >= 40 * 2 - 2 * 4  # a push of both parts for each step
+        assert sum(record["server_received_bytes"]) >= (40 - 4) * 2**20
     assert [record["lead_max"] for record in records[:2]] == [0, 3]
     # In lockstep the slow worker's 15 ms and a ring of 6 messages are what a step takes.
     ring = 6 * 5e-6 + 1.5 * 2**20 * 8e-10
@@ -63,7 +65,11 @@ def test_servers_beside_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["ssp"], "no mode is called 'ssp'; known: bsp, ssp:STEPS such as ssp:3, asp"),
+        (["ssp"], "ssp needs steps, such as ssp:3"),
+        (["lockstep"], "no consistency is called 'lockstep'; known: bsp, ssp, async"),
+        (["backup:4", "-w", "4"], "of 4 workers, 4 cannot all be spare"),
+        (["--size", "10"], "10 bytes, which is no number of float32"),
+        (["--encoding", "zip"], "no encoding is called 'zip'"),
         (["--variation", "1"], "the variation of constant times must be 0"),
         (["--distribution", "gauss"], "known: constant"),
         (["-w", "2", "-k", "3", "--colocated"], "3 servers cannot sit beside 2 workers"),
