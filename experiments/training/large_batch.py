@@ -2,8 +2,8 @@
 
 As many epochs for each size, so a larger batch means fewer steps. One process computes it: gradients that p workers sum
 over their shares of a batch are those of the batch, so with p workers the curve is the same (see ``exact_sum``).
-Source: Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour" (2017), figures 1 and 3 (rows of the
-table: sections 2.1 and 2.2), and You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017).
+Source: Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour" (2017), figure 1 and
+sections 2.1 and 2.2; You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def recipes(*, reference: int, warm_up: float, learning_rate: float, lars_rate: 
     return [
         Recipe("one rate", momentum, Schedule()),
         Recipe("scaled", momentum, scaled),
-        Recipe("scaled, warm-up", momentum, warm),
-        Recipe("LARS, scaled, warm-up", LARS(lars_rate), warm),
+        Recipe("warm-up", momentum, warm),
+        Recipe("LARS", LARS(lars_rate), warm),
     ]
 
 
