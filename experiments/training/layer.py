@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.training.flat import Array, Shape
 
-__all__ = ["Layer", "Loss", "Tensors"]
+__all__ = ["Layer", "Loss", "Tensors", "tensors"]
 
 Tensors = Mapping[str, Array]
 """The tensors of one layer, by the names of its ``shapes``."""
@@ -53,3 +53,8 @@ class Loss(Protocol):
     def __call__(self, outputs: Array, targets: Array) -> tuple[float, int, Array]:
         """The loss, how many predictions are right, and the gradient of the outputs."""
         ...
+
+
+def tensors(layer: Layer, every: Tensors) -> Tensors:
+    """One layer's tensors out of those of many, called ``layer.parameter``."""
+    return {key: every[f"{layer.name}.{key}"] for key in layer.shapes()}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.training.flat import Array, Flat, Shape
-from experiments.training.layer import Layer, Loss, Tensors
+from experiments.training.layer import Layer, Loss, tensors
 
 __all__ = ["Model", "Scores", "tensors"]
 
@@ -75,8 +75,3 @@ class Model:
             if ready is not None:
                 ready(layer)
         return Scores(loss, right, targets.size)
-
-
-def tensors(layer: Layer, flat: Flat) -> Tensors:
-    """One layer's tensors out of all."""
-    return {key: flat[f"{layer.name}.{key}"] for key in layer.shapes()}
