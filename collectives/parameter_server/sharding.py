@@ -37,27 +37,32 @@ class Sharding:
     tensors: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def plan(cls, tensors: Mapping[str, int], servers: int, partition: int, itemsize: int = 4) -> Sharding:
+    def plan(
+        cls, tensors: Mapping[str, int], servers: int, partition: int, itemsize: int = 4, *, whole: bool = False
+    ) -> Sharding:
         """Cut tensors of so many elements for ``servers`` servers into parts of at most ``partition`` bytes.
 
-        A tensor above ``partition`` bytes is cut into pieces as equal as can be; neighbours are packed while they fit
-        together. Where that would leave a server with more than its share, parts are smaller: at most ⌈n/k⌉ bytes.
-        The next largest part goes to the server that has least, so no two servers differ by more than one part.
+        The vector is cut as evenly as can be, into the same number of parts for every server, and the servers take
+        turns: so each has n/k elements and at most one more a part, and every layer is spread over all of them.
+        A part may hold the end of one tensor and the beginning of the next.
+        ``whole``, for optimisers that need a layer as a whole (LARS, LAMB): no tensor is cut, whatever its size;
+        neighbours are packed while they fit into the partition, and the next largest part goes to the server that has
+        least: none has more than n/k and its largest part.
         """
-        total = sum(tensors.values())
-        most = max(1, min(partition // itemsize, -(-total // servers)))
-        ranges = list(_packed(_pieces(tensors, most), most))
-        loads = [0] * servers
-        home: dict[tuple[int, int], int] = {}
-        for lo, hi in sorted(ranges, key=lambda each: (each[0] - each[1], each[0])):
-            home[lo, hi] = loads.index(min(loads))
-            loads[home[lo, hi]] += hi - lo
+        most = max(1, partition // itemsize)
+        if whole:
+            ranges = list(_packed(tensors, most))
+            homes = _balanced(ranges, servers)
+        else:
+            ranges = list(_even(sum(tensors.values()), servers, most))
+            homes = [number % servers for number in range(len(ranges))]
         starts: dict[str, tuple[int, int]] = {}
         at = 0
         for name, count in tensors.items():
             starts[name] = at, at + count
             at += count
-        return cls(tuple(Part(number, home[each], *each) for number, each in enumerate(ranges)), starts)
+        parts = (Part(number, home, *each) for number, (home, each) in enumerate(zip(homes, ranges, strict=True)))
+        return cls(tuple(parts), starts)
 
     @property
     def count(self) -> int:
@@ -69,6 +74,12 @@ class Sharding:
         lo, hi = self.tensors[name]
         return tuple(part for part in self.parts if part.lo < hi and lo < part.hi)
 
+    def within(self, part: Part) -> Iterator[tuple[str, int, int]]:
+        """The tensors of which the part holds something: name, and from where to where in the flat vector."""
+        for name, (lo, hi) in self.tensors.items():
+            if part.lo < hi and lo < part.hi:
+                yield name, max(lo, part.lo), min(hi, part.hi)
+
     @cached_property
     def by_server(self) -> Mapping[int, tuple[Part, ...]]:
         """The parts of each server that has any."""
@@ -78,20 +89,26 @@ class Sharding:
         return {server: tuple(parts) for server, parts in sorted(found.items())}
 
 
-def _pieces(tensors: Mapping[str, int], most: int) -> Iterator[tuple[int, int]]:
-    at = 0
-    for count in tensors.values():
-        pieces = max(1, -(-count // most))
-        yield from ((at + count * i // pieces, at + count * (i + 1) // pieces) for i in range(pieces))
-        at += count
+def _even(total: int, servers: int, most: int) -> Iterator[tuple[int, int]]:
+    count = min(total, servers * -(-total // (servers * most)))
+    for number in range(count):
+        yield total * number // count, total * (number + 1) // count
 
 
-def _packed(pieces: Iterator[tuple[int, int]], most: int) -> Iterator[tuple[int, int]]:
+def _packed(tensors: Mapping[str, int], most: int) -> Iterator[tuple[int, int]]:
     begin = end = 0
-    for lo, hi in pieces:
-        if hi - begin > most and end > begin:
+    for count in tensors.values():
+        if end + count - begin > most and end > begin:
             yield begin, end
-            begin = lo
-        end = hi
+            begin = end
+        end += count
     if end > begin:
         yield begin, end
+
+
+def _balanced(ranges: list[tuple[int, int]], servers: int) -> list[int]:
+    loads, home = [0] * servers, dict[tuple[int, int], int]()
+    for lo, hi in sorted(ranges, key=lambda each: (each[0] - each[1], each[0])):
+        home[lo, hi] = loads.index(min(loads))
+        loads[home[lo, hi]] += hi - lo
+    return [home[each] for each in ranges]
