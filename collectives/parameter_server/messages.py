@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from collectives.parameter_server.consistency import Reception
 from kernels import checksum
 
-__all__ = ["EVERY_PART", "HEADER", "Bytes", "Coding", "Envelope", "Kind", "Message", "Refused", "as_bytes", "packed", "parsed", "text"]
+__all__ = ["EVERY_PART", "HEADER", "Bytes", "Coding", "Envelope", "Kind", "Message", "Refused", "as_bytes", "packed",
+           "parsed", "text"]  # fmt: skip
 
 Bytes = NDArray[np.uint8]
 
@@ -189,81 +190,6 @@ def _read(header: _Header, payload: Bytes, source: str) -> Message:
     return Message(
         kind, worker, header.part, clock, payload, coding, header.samples, rate, header.request, reception,
         header.staleness, header.version,
-    )  # fmt: skip
-
-
-def text(self) -> str:
-        """The payload of REFUSED and EXPLAINED."""
-        return self.payload.tobytes().decode(errors="replace")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes on the wire."""
-        return HEADER.size + self.payload.size
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """A message and the rank that it goes to."""
-
-    rank: int
-    message: Message
-
-
-def as_bytes(array: NDArray[Any]) -> Bytes:
-    """The bytes of a contiguous array, without a copy."""
-    return array.reshape(-1).view(np.uint8)
-
-
-def packed(message: Message, run: int) -> Bytes:
-    """The message as it travels. Cost: its payload copied once and read once.
-
-    Raises ValueError for a payload of 4 GiB or more.
-    """
-    if message.payload.size >= 1 << 32:
-        raise ValueError(f"a payload of {message.payload.size} bytes is too long: make the partition smaller")
-    buffer = np.empty(message.nbytes, np.uint8)
-    rate = _OWN_RATE if message.learning_rate is None else message.learning_rate
-    HEADER.pack_into(
-        buffer.data, 0, MAGIC, 0, PROTOCOL, message.kind, message.coding, _RECEPTIONS.index(message.reception),
-        message.worker, run, message.part, message.samples, message.clock, message.version, rate, message.request,
-        message.staleness, message.payload.size,
-    )  # fmt: skip
-    buffer[HEADER.size :] = message.payload
-    struct.pack_into("<I", buffer.data, 4, checksum.get("crc32c")(buffer[_COVERED:]))
-    return buffer
-
-
-def parsed(buffer: Bytes, run: int, source: str) -> Message:
-    """The message in ``buffer``, whose payload it shares; Refused for one that cannot be trusted.
-
-    ``source``: who sent it, in words, such as "rank 3". Cost: the buffer read once.
-    """
-    if buffer.size < HEADER.size:
-        raise Refused(f"a message of {buffer.size} bytes from {source} is shorter than a header of {HEADER.size}")
-    header: tuple[Any, ...] = HEADER.unpack_from(buffer.data)
-    magic, crc, protocol, kind, coding, reception, worker, its_run, *rest = header
-    if magic != MAGIC:
-        raise Refused(f"what came from {source} is no message of a parameter server: it begins with {magic!r}")
-    if checksum.get("crc32c")(buffer[_COVERED:]) != crc:
-        raise Refused(f"a message of {buffer.size} bytes from {source} is damaged: its checksum does not fit")
-    if protocol != PROTOCOL:
-        raise Refused(f"{source} speaks protocol {protocol} of the parameter server, and this is {PROTOCOL}")
-    if its_run != run:
-        raise Refused(f"a message from {source} belongs to run {its_run:#x}, and this is run {run:#x}")
-    part, samples, clock, version, rate, request, staleness, length = rest
-    if length != buffer.size - HEADER.size:
-        found = buffer.size - HEADER.size
-        raise Refused(f"a message from {source} announces a payload of {length} bytes and has {found}")
-    try:
-        known = Kind(kind), Coding(coding), _RECEPTIONS[reception]
-    except (ValueError, IndexError) as error:
-        raise Refused(f"a message from {source} is of no known kind: {error}") from None
-    if worker < 0 or clock < 0:
-        raise Refused(f"a message from {source} is of worker {worker} at clock {clock}: neither can be negative")
-    return Message(
-        known[0], worker, part, clock, buffer[HEADER.size :], known[1], samples,
-        None if rate == _OWN_RATE else rate, request, known[2], staleness, version,
     )  # fmt: skip
 
 
