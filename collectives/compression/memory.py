@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from collectives.compression.shared import Majority
 from collectives.executors.encoded import Flat, Floats, zeros_like
 from collectives.memory import place
@@ -41,6 +46,16 @@ class Compression:
     def reset(self) -> None:
         """Forget what is still owed and where to start, on all ranks alike; random numbers go on."""
         self.residual = self.start = None
+
+    def memory(self) -> dict[str, Any]:
+        """All that it remembers, as arrays by name: for a checkpoint, of which ``recall`` goes on."""
+        kept = {"residual": self.residual, "start": self.start, "counter": np.array([self._counter], np.int64)}
+        return {name: array for name, array in kept.items() if array is not None}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on as the one did whose ``memory`` this was. KeyError if it is none."""
+        self._counter = int(memory["counter"][0])
+        self.residual, self.start = (memory[name].copy() if name in memory else None for name in ("residual", "start"))
 
     def owed(self, values: Flat) -> Flat | None:
         """The residual for a gradient of as many elements as ``values``, where those are; None without feedback.

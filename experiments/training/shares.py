@@ -27,11 +27,11 @@ Agree = Callable[[float], Sequence[float]]
 class Shares(Protocol):
     """What a strategy asks before a step, and tells after it."""
 
-    def of(self, step: int) -> tuple[int, int]:
+    def of(self, step: int, /) -> tuple[int, int]:
         """This rank's range of grains in step 1, 2, ...; ask once for each step, on all ranks."""
         ...
 
-    def computed(self, grains: int, seconds: float) -> None:
+    def computed(self, grains: int, seconds: float, /) -> None:
         """So many grains took this rank so long, waiting left out."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from experiments.training.flat import Flat
@@ -35,3 +36,19 @@ class Stepper:
         now = replace(self.optimiser, learning_rate=learning_rate)
         for (lo, hi), state in self.state.items():
             now.step(self._weights.vector[lo:hi], gradients.vector[lo:hi], state, number, scale=scale)
+
+    def snapshot(self) -> dict[str, Array]:
+        """The optimiser's arrays for the whole vector, by the names of its ``states``; copies."""
+        return {name: self._whole(number) for number, name in enumerate(self.optimiser.states)}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from those of a ``snapshot``. KeyError where another optimiser made it."""
+        for number, name in enumerate(self.optimiser.states):
+            for (lo, hi), state in self.state.items():
+                state[number][...] = arrays[name][lo:hi]
+
+    def _whole(self, number: int) -> Array:
+        found = self._weights.like().vector
+        for (lo, hi), state in self.state.items():
+            found[lo:hi] = state[number]
+        return found
