@@ -59,7 +59,9 @@ def rounded(total: Wholes, scale: int, out: Floats) -> None:
     out[...] = np.ldexp(total.astype(np.float64), -scale)
 
 
-def allreduce(comm: Communicator, vectors: list[Floats], terms: int, out: Floats, algorithm: str | None = None) -> None:
+def allreduce(
+    comm: Communicator, vectors: list[Floats], terms: int, out: Floats, algorithm: str | Algorithm | None = None
+) -> None:
     """The sum of all ranks' ``vectors``, of which there are ``terms`` on all ranks together, in everybody's ``out``.
 
     Raises FloatingPointError on all ranks where one of them has inf or NaN, and names that rank.
