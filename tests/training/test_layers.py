@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
 
 from experiments.training.flat import Flat
 from experiments.training.layer import Layer
@@ -50,7 +51,7 @@ def flatten(number: Drawn, chance: np.random.Generator) -> tuple[Layer, Any]:
 
 def norm(number: Drawn, chance: np.random.Generator) -> tuple[Layer, Any]:
     layer = LayerNorm("layer", number(2, 5))
-    return layer, chance.standard_normal((number(1, 4), number(1, 3), layer.width))
+    return layer, _spread(chance, number(1, 4), number(1, 3), layer.width)
 
 
 def convolution(number: Drawn, chance: np.random.Generator) -> tuple[Layer, Any]:
@@ -79,7 +80,7 @@ def embedding(number: Drawn, chance: np.random.Generator) -> tuple[Layer, Any]:
 def residual(number: Drawn, chance: np.random.Generator) -> tuple[Layer, Any]:
     body = LayerNorm("norm", 4), Linear("wide", 4, number(1, 6)), Gelu("gelu")
     layer = Residual("layer", (*body, Linear("narrow", body[1].outputs, 4)))
-    return layer, chance.standard_normal((number(1, 4), 4))
+    return layer, _spread(chance, number(1, 4), 4)
 
 
 LAYERS = [linear, relu, gelu, flatten, norm, convolution, pool, attention, embedding, residual]
@@ -145,6 +146,46 @@ def test_a_convolution_is_the_sum_over_its_window() -> None:
     np.testing.assert_allclose(layer.forward(weights, x)[0], wanted, rtol=1e-12)
 
 
+def test_activations_have_their_published_values() -> None:
+    y, kept = Relu("relu").forward({}, np.array([-1.0, 0.0, 2.0]))
+    assert y.tolist() == [0, 0, 2]
+    assert Relu("relu").backward({}, kept, np.ones(3), {}).tolist() == [0, 0, 1]
+    x = np.linspace(-4, 4, 41)
+    y, _ = Gelu("gelu").forward({}, x)
+    np.testing.assert_allclose(y, x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), rtol=1e-12)
+    np.testing.assert_allclose(y, x / 2 * (1 + erf(x / np.sqrt(2))), atol=5e-4)  # what it stands for
+
+
+def test_a_norm_leaves_mean_shift_and_deviation_scale() -> None:
+    x = np.array([[1.0, 2.0, 6.0], [-1e-3, 0.0, 1e-3]])
+    y, _ = LayerNorm("norm", 3).forward({"scale": np.full(3, 2.0), "shift": np.full(3, 5.0)}, x)
+    np.testing.assert_allclose(y.mean(-1), 5, rtol=1e-12)
+    np.testing.assert_allclose(y.var(-1), 4 * x.var(-1) / (x.var(-1) + 1e-5), rtol=1e-12)
+
+
+def test_attention_is_the_published_formula() -> None:
+    chance = np.random.default_rng(4)
+    layer = CausalAttention("layer", 5, 3, 2)
+    weights, x = _weights(layer, chance), chance.standard_normal((4, 5))
+    found = []
+    for head in range(3):
+        project = weights["input"][:, :, head]
+        queries, keys, values = (x @ project[:, third] + weights["input_bias"][third, head] for third in range(3))
+        shares = np.tril(np.exp(queries @ keys.T / np.sqrt(2)))
+        found.append(shares / shares.sum(1, keepdims=True) @ values)
+    wanted = np.concatenate(found, 1) @ weights["output"] + weights["output_bias"]
+    np.testing.assert_allclose(layer.forward(weights, x[None])[0][0], wanted, rtol=1e-10)
+    assert np.isfinite(layer.forward(weights, 1e6 * x[None])[0]).all()
+
+
+def test_multiplications_are_counted() -> None:
+    assert Linear("linear", 3, 5).operations((2, 4, 3)) == ((2, 4, 5), 2 * 4 * 3 * 5)
+    assert Convolution("convolution", 2, 7).operations((3, 4, 5, 2)) == ((3, 4, 5, 7), 3 * 4 * 5 * 7 * 9 * 2)
+    into, scores, out = 2 * 6 * 8 * 3 * 8, 2 * 2 * 6 * 6 * 8, 2 * 6 * 8 * 8
+    assert CausalAttention("attention", 8, 2, 4).operations((2, 6, 8)) == ((2, 6, 8), into + scores + out)
+    assert Residual("residual", (Linear("linear", 3, 3),) * 2).operations((2, 3)) == ((2, 3), 2 * 2 * 3 * 3)
+
+
 def test_of_equal_dots_one_has_the_gradient() -> None:
     layer, x = MaxPool("pool"), np.zeros((1, 4, 4, 1))
     _, kept = layer.forward({}, x)
@@ -198,6 +239,11 @@ def test_the_loss_of_huge_outputs_is_finite() -> None:
     loss, right, slopes = SoftmaxCrossEntropy()(outputs / 4, np.array([0, 1]))
     assert (loss, right) == (pytest.approx(np.log(2)), 1)
     assert slopes.tolist() == [[0, 0], [0.5, -0.5]]
+
+
+def _spread(chance: np.random.Generator, *shape: int) -> Any:
+    """No two equal along the last axis: where all are, a norm bends too sharply for finite differences."""
+    return chance.permuted(np.broadcast_to(np.arange(shape[-1]), shape), axis=-1) + chance.uniform(-0.3, 0.3, shape)
 
 
 def _weights(layer: Layer, chance: np.random.Generator) -> Flat:
