@@ -200,7 +200,7 @@ def _parameters(shard: Shard, worker: int, asked: Asked) -> Envelope:
 
 def _acknowledgement(message: Message, shard: Shard, pushed: Pushed) -> Message:
     return Message(
-        Kind.ACK, message.worker, message.part, message.clock,
+        Kind.ACK, message.worker, message.part, message.clock, request=message.request,
         reception=pushed.reception, staleness=pushed.staleness, version=shard.ledger.version,
     )  # fmt: skip
 

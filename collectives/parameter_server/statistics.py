@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from collectives.parameter_server.consistency import Reception
@@ -71,7 +70,3 @@ class WorkerStatistics:
     received_bytes: int = 0
     waited: float = 0.0
     staleness: Counter[int] = field(default_factory=Counter[int])
-
-    def acknowledged(self, staleness: Iterable[int]) -> None:
-        """Pushes were taken that had missed so many updates each."""
-        self.staleness.update(staleness)
