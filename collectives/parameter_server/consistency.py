@@ -268,6 +268,14 @@ class Ledger:
             self.seen[worker] = self.version
         return self.clocks[worker]
 
+    def skip(self, worker: int, clock: int) -> tuple[Update, ...]:
+        """``worker`` counts on from ``clock`` if it was behind: nobody waits for its pushes up to there.
+
+        So one who joins has the same clock at all parts. Returns the updates now due.
+        """
+        self.clocks[worker] = max(self.clocks[worker], clock)
+        return () if self.consistency.spare is None else tuple(self._closing())
+
     def leave(self, worker: int) -> tuple[Update, ...]:
         """``worker`` goes, and nobody waits for it any more; what it pushed is kept. Returns the updates now due."""
         del self.clocks[worker]
@@ -277,7 +285,7 @@ class Ledger:
     def _closing(self) -> Iterable[Update]:
         spare = self.consistency.spare or 0
         while pushed := self.held.get(self.closed + 1):
-            missing = sum(worker not in pushed for worker in self.clocks)
+            missing = sum(clock <= self.closed and worker not in pushed for worker, clock in self.clocks.items())
             if missing > min(spare, len(self.clocks) - 1):
                 return
             self.closed += 1

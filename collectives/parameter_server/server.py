@@ -167,12 +167,18 @@ class Server:
         return self._released(shard)
 
     def _join(self, message: Message) -> list[Envelope]:
-        """The worker gets all parts at once, with the clocks from which it counts on."""
+        """The worker gets all parts at once, with the clocks from which it counts on: the message's if it is later.
+
+        Who has got different clocks for different parts asks again with the latest of them.
+        """
         self.ended.discard(message.worker)
+        released: list[Envelope] = []
         for shard in self.shards.values():
-            shard.ledger.join(message.worker)
+            self.statistics.updates += len(shard.join(message.worker, message.clock))
+            released += self._released(shard)
         asked = Asked(message.request)
-        return [_parameters(shard, message.worker, asked) for shard in self.shards.values()] + [_done(message)]
+        answers = [_parameters(shard, message.worker, asked) for shard in self.shards.values()]
+        return [*released, *answers, _done(message)]
 
     def _leave(self, message: Message) -> list[Envelope]:
         return [*self.leave(message.worker), _done(message)]

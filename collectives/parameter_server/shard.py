@@ -105,6 +105,13 @@ class Shard:
         self.ledger.pull(worker)
         self.asked[worker] = asked
 
+    def join(self, worker: int, clock: int) -> tuple[Update, ...]:
+        """``worker`` comes, or comes back, and counts on from ``clock`` if that is not over yet; the updates now due."""
+        self.ledger.join(worker)
+        updates = self.ledger.skip(worker, clock)
+        self.apply(updates)
+        return updates
+
     def leave(self, worker: int) -> tuple[Update, ...]:
         """``worker`` goes; the updates for which only it was missing are done."""
         if worker not in self.ledger.clocks:
