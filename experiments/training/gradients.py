@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 
@@ -14,7 +15,7 @@ from experiments.training.model import Model, Scores
 from experiments.training.shares import Shares
 from experiments.training.strategy import Task
 
-__all__ = ["Gradients", "added", "progress"]
+__all__ = ["Gradients", "added", "on_grid", "progress"]
 
 Ready = Callable[[Layer], None]
 
@@ -22,7 +23,6 @@ _FORWARD = 1 / 3
 """Share of the forward pass in computing: backward multiplies by the weights once and by the inputs once."""
 
 _GRID = 2.0**24
-"""In deterministic mode losses are whole numbers of 1 / this, so that float64 adds them exactly, in any order."""
 
 
 class Gradients:
@@ -61,7 +61,8 @@ class Gradients:
                     ready(layer)
 
             found.append(self._piece(part, weights, into, done))
-        return self._rounded(added(found)), stretch.reach(1.0)
+        scores = added(found)
+        return on_grid(scores) if self.task.deterministic else scores, stretch.reach(1.0)
 
     def _piece(self, samples: np.ndarray, weights: Flat, into: Flat, done: Ready) -> Scores:
         if samples.size:
@@ -71,15 +72,17 @@ class Gradients:
             done(layer)
         return Scores(0.0, 0, 0)
 
-    def _rounded(self, scores: Scores) -> Scores:
-        return scores._replace(loss=round(scores.loss * _GRID) / _GRID) if self.task.deterministic else scores
-
 
 def added(several: Iterable[Scores]) -> Scores:
     """Losses, right predictions and samples, each summed."""
     columns = zip(*several, strict=True)
     loss, right, samples = (sum(column) for column in columns)
     return Scores(loss, right, samples)
+
+
+def on_grid(scores: Scores) -> Scores:
+    """With a loss that is a multiple of 2^-24: such losses float64 adds exactly, in any order, up to 2^29."""
+    return scores._replace(loss=round(scores.loss * _GRID) / _GRID) if math.isfinite(scores.loss) else scores
 
 
 def progress(model: Model, sample: tuple[int, ...]) -> dict[str, float]:
