@@ -14,11 +14,15 @@ import numpy as np
 
 from simulator.networks import Network
 
-__all__ = ["SAME", "Alone", "Carrier", "Flows", "carrier_of_cores", "carrier_of_links"]
+__all__ = ["SAME", "Alone", "Carrier", "Flows", "carrier_of_cores", "carrier_of_links", "carrier_of_ports", "ports_of"]
 
 
 SAME = 1e-12
 """Moments that differ by less than this share are one, so that rounding never decides."""
+
+
+_ENDLESS = 1e18
+"""Bytes/s, of a link that never slows anything."""
 
 
 class Flows(Protocol):
@@ -96,6 +100,20 @@ def carrier_of_links(network: Network, contention: bool) -> Carrier:
     if contention and not topology.private:
         return Carrier(_shared(topology.bandwidth))
     return Carrier(Alone(topology.bandwidth.tolist()))
+
+
+def carrier_of_ports(network: Network) -> Carrier:
+    """What carries messages that share ports like links: after the network's links, ranks' ports out, then those in."""
+    taken = network.model.message.least[1]
+    port = np.full(2 * network.size, 1 / taken if taken else math.inf)
+    # A capacity must be finite for a share of it; beyond this no message is slowed.
+    return Carrier(_shared(np.minimum(np.concatenate([network.topology.bandwidth, port]), _ENDLESS)))
+
+
+def ports_of(network: Network, source: int, dest: int) -> tuple[int, int]:
+    """The ports of a message, as ``carrier_of_ports`` numbers them."""
+    first = len(network.topology.bandwidth)
+    return first + source, first + network.size + dest
 
 
 def carrier_of_cores(network: Network) -> tuple[Carrier, list[float]]:

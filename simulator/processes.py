@@ -6,8 +6,9 @@ A process is a generator that yields signals and goes on when they happen:
         yield world.sleep(1e-3)
         yield world.send(0, 1, 1000)
 
-Messages cost what they cost in a schedule: o + mO on the sender's processor, one message at a time through each port,
-the links' bandwidth shared max-min fairly, latency, o + mO on the receiver's processor. The receiver is always ready,
+Messages cost what they cost in a schedule: o + mO on the sender's processor, one message at a time through each port
+(or with ``sharing`` all at once, a port's bandwidth shared like a link's, as connections of TCP do), the links'
+bandwidth shared max-min fairly, latency, o + mO on the receiver's processor. The receiver is always ready,
 since nothing here is a round; for the same reason the duplex term, which is about exchanges in one round, is not
 applied. Simultaneous events happen in the order in which they were caused, so a run is the same every time.
 """
@@ -23,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from simulator.carriers import SAME, Carrier, carrier_of_cores, carrier_of_links
+from simulator.carriers import SAME, Carrier, carrier_of_cores, carrier_of_links, carrier_of_ports, ports_of
 from simulator.networks import Network
 from simulator.parcels import Parcel, Ports
 
@@ -67,19 +68,24 @@ Process = Generator[Signal[Any], Any, T]
 class World:
     """``network`` with a clock. ``contention=False`` gives each message the links to itself.
 
+    ``sharing``: messages do not take turns at ports but share them; then what the model calls a gap is part of the time
+    that a byte takes. It needs ``contention``.
     ``now``: seconds. ``random``: a generator seeded with ``seed``. ``working``, ``sending`` and ``receiving``: seconds
     for which each rank's processor and ports were busy so far, float64 of shape (size,).
     Raises ValueError for a network whose messages are encoded, staged or sent from devices.
     """
 
-    def __init__(self, network: Network, contention: bool = True, seed: int = 0) -> None:
+    def __init__(self, network: Network, contention: bool = True, seed: int = 0, *, sharing: bool = False) -> None:
         if network.model.encoding is not None or network.model.synchronise or network.topology.relays:
             raise ValueError(f"{network.name}: processes send bytes as they are, and know no encoding and no device")
-        self.network = network
+        if sharing and not contention:
+            raise ValueError("ports that are shared are contended for: sharing needs contention")
+        self.network, self._sharing = network, sharing
         self.now = 0.0
         self.random = np.random.default_rng(seed)
         self.working, self.sending, self.receiving = (np.zeros(network.size) for _ in range(3))
-        self._links = carrier_of_links(network, contention)
+        self._busy: dict[tuple[int, int], tuple[int, float]] = {}
+        self._links = carrier_of_ports(network) if sharing else carrier_of_links(network, contention)
         self._cores, self._pace = carrier_of_cores(network)
         self._machine: list[int] = network.topology.machine[network.place].tolist()
         self._ports = Ports(network)
@@ -253,19 +259,31 @@ class World:
             then()
 
     def _injected(self, parcel: Parcel) -> None:
-        self._at(self.now + parcel.handshake, lambda: self._ports.ready(parcel))
+        ready = self._start if self._sharing else self._ports.ready
+        self._at(self.now + parcel.handshake, lambda: ready(parcel))
 
     def _start(self, parcel: Parcel) -> None:
-        began = self.now
+        out, into = (0, parcel.source), (1, parcel.dest)
+        self._taken(out, self.sending, 1)
+        self._taken(into, self.receiving, 1)
 
         def sent() -> None:
-            self.sending[parcel.source] += self.now - began
-            self.receiving[parcel.dest] += self.now - began
+            self._taken(out, self.sending, -1)
+            self._taken(into, self.receiving, -1)
             parcel.sent()
-            self._at(self.now + parcel.gap, lambda: self._ports.released(parcel))
+            if not self._sharing:
+                self._at(self.now + parcel.gap, lambda: self._ports.released(parcel))
             self._at(self.now + parcel.latency, lambda: self._overhead(parcel, parcel.dest, parcel.delivered))
 
-        self._carry(self._links, parcel.links, parcel.nbytes, parcel.rate, sent)
+        links = (*parcel.links, *ports_of(self.network, parcel.source, parcel.dest)) if self._sharing else parcel.links
+        self._carry(self._links, links, parcel.nbytes, parcel.rate, sent)
+
+    def _taken(self, port: tuple[int, int], busy: np.ndarray[tuple[int], np.dtype[np.float64]], change: int) -> None:
+        """A message begins (1) or ends (-1) at a port, which is busy while there is any."""
+        before, since = self._busy.get(port, (0, self.now))
+        if before:
+            busy[port[1]] += self.now - since
+        self._busy[port] = before + change, self.now
 
 
 def _duration(seconds: float) -> float:

@@ -23,7 +23,8 @@ from simulator.conditions import Conditions
 from simulator.networks import Network
 from simulator.playing import Phase, play
 
-__all__ = ["BUCKET", "FIRST_BUCKET", "Bucket", "Layer", "Step", "buckets", "layers", "scaling", "step"]
+__all__ = ["BUCKET", "FIRST_BUCKET", "Bucket", "Layer", "Step", "buckets", "layers", "paces", "scaling",
+           "step"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +70,8 @@ class Bucket:
 class Step:
     """One step of ``workers`` workers. ``compute``: seconds of the slowest of them; ``alone``: of one that is as usual.
 
-    ``seconds``: until the last rank has all sums and, ``update`` seconds later, new parameters.
+    ``seconds``: until the last rank has all sums and, ``update`` seconds later, new parameters. ``sent_bytes``: of all
+    ranks together.
     """
 
     algorithm: Algorithm
@@ -79,6 +81,7 @@ class Step:
     compute: float
     alone: float
     buckets: tuple[Bucket, ...]
+    sent_bytes: int
 
     @property
     def exposed(self) -> float:
@@ -161,7 +164,7 @@ def step(
     if not (math.isfinite(update) and update >= 0):
         raise ValueError(f"the update must take a finite time of at least 0 s, got {update}")
     workers = network.size - (algorithm.parameters["servers"] if algorithm.collective == "push_pull" else 0)
-    pace = _pace(network.size, workers, slow, noise, seed)
+    pace = paces(network.size, workers, slow, noise, seed)
     order = buckets(layers, bucket, first_bucket)
     forward = sum(layer.forward for layer in layers)
     backward = np.cumsum([sum(layers[index].backward for index in indices) for indices in order])
@@ -170,7 +173,8 @@ def step(
     phases = [
         Phase(algorithm, nbytes, itemsize, pace * moment) for nbytes, moment in zip(sizes, ready.tolist(), strict=True)
     ]
-    done: Floats = play(phases, network, contention=contention, conditions=conditions).completion.max(axis=1)
+    played = play(phases, network, contention=contention, conditions=conditions)
+    done: Floats = played.completion.max(axis=1)
     ends = np.maximum(done, ready * pace.max())
     began = np.maximum(ready * pace.max(), np.concatenate([[0.0], ends[:-1]]))
     return Step(
@@ -186,6 +190,7 @@ def step(
                 order, sizes, (ready * pace.max()).tolist(), began.tolist(), ends.tolist(), strict=True
             )
         ),
+        sent_bytes=played.bytes,
     )
 
 
@@ -207,8 +212,8 @@ def scaling(
     )
 
 
-def _pace(size: int, workers: int, slow: Mapping[int, float], noise: ComputeTime | None, seed: int) -> Floats:
-    """How many times the usual time each rank computes; servers (those after the workers) do not."""
+def paces(size: int, workers: int, slow: Mapping[int, float], noise: ComputeTime | None, seed: int) -> Floats:
+    """How many times the usual time each rank computes, float64 of shape (size,); ranks after the workers do not."""
     if seed < 0:
         raise ValueError(f"a seed must not be negative, got {seed}")
     pace = np.zeros(size)

@@ -25,9 +25,12 @@ from simulator.processes import World
 __all__ = ["Handling", "Outcome", "Server", "Setup", "Spell", "simulate"]
 
 
-def simulate(setup: Setup, network: Network, *, steps: int = 50, contention: bool = True, seed: int = 0) -> Outcome:
+def simulate(
+    setup: Setup, network: Network, *, steps: int = 50, contention: bool = True, seed: int = 0, sharing: bool = False
+) -> Outcome:
     """Let the workers do ``workers · steps`` steps together; the faster ones do more of them where they may.
 
+    ``sharing``: messages share ports, as connections of TCP do, and do not take turns at them.
     The same ``seed`` gives each worker the same computing times under every consistency. Rank r of ``network`` is rank
     r of ``setup.configuration``; the network may have more. Raises ValueError for a network that is too small, or no
     steps. Cost: some 50 µs for each message.
@@ -39,7 +42,7 @@ def simulate(setup: Setup, network: Network, *, steps: int = 50, contention: boo
         raise ValueError(f"there must be at least one step, got {steps}")
     if seed < 0:
         raise ValueError(f"a seed must not be negative, got {seed}")
-    world = World(network, contention, seed)
+    world = World(network, contention, seed, sharing=sharing)
     run = Run(setup, world, steps, seed)
     for server in range(setup.configuration.servers):
         ServerProcess(run, server)

@@ -27,9 +27,11 @@ MESSAGES = st.lists(
 )
 
 
-def ends(network: Network, messages: list[tuple[int, int, int, float]], contention: bool = True) -> list[float]:
+def ends(
+    network: Network, messages: list[tuple[int, int, int, float]], contention: bool = True, *, sharing: bool = False
+) -> list[float]:
     """When each of the messages (source, dest, bytes, when it sets out) is there."""
-    world = World(network, contention)
+    world = World(network, contention, sharing=sharing)
 
     def post(source: int, dest: int, nbytes: int, when: float) -> Process[float]:
         yield world.sleep(when)
@@ -308,3 +310,31 @@ def test_messages_of_one_round_end_when_the_schedule_s_engine_says(
     by_engine = dict(zip(sent, record.moments[:, -1].tolist(), strict=True))
     by_process = ends(network, [(source, dest, sizes[source], 0.0) for source, dest in pairs], contention)
     assert by_process == pytest.approx([by_engine[pair] for pair in pairs], rel=1e-9)
+
+
+# --- shared ports -------------------------------------------------------------------------------------------------
+
+
+def test_messages_that_share_a_port_end_together_when_the_last_would_in_turn() -> None:
+    assert ends(STAR, [(0, 3, 30, 0.0), (1, 3, 30, 0.0)]) == pytest.approx([40, 70])
+    assert ends(STAR, [(0, 3, 30, 0.0), (1, 3, 30, 0.0)], sharing=True) == pytest.approx([70, 70])
+
+
+@LAW
+@given(MESSAGES)
+def test_shared_ports_are_as_busy_as_those_of_turns_if_one_rank_sends_all(
+    messages: list[tuple[int, int, int, float]],
+) -> None:
+    network = dumbbell(10.0, Model(Hockney(beta=0.05)))
+    worlds = World(network), World(network, sharing=True)
+    for world in worlds:
+        for _, dest, nbytes, _ in messages:
+            world.send(0, 1 + dest % 3, nbytes)
+        world.run()
+    assert worlds[0].now == pytest.approx(worlds[1].now)
+    assert worlds[0].sending[0] == pytest.approx(worlds[1].sending[0])
+
+
+def test_sharing_needs_contention() -> None:
+    with pytest.raises(ValueError, match="sharing needs contention"):
+        World(STAR, contention=False, sharing=True)
