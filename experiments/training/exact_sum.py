@@ -60,17 +60,20 @@ def rounded(total: Wholes, scale: int, out: Floats) -> None:
 
 
 def allreduce(
-    comm: Communicator, vectors: list[Floats], terms: int, out: Floats, algorithm: str | Algorithm | None = None
-) -> None:
+    comm: Communicator, vectors: list[Floats], terms: int, out: Floats, algorithm: str | Algorithm | None = None,
+    among: Communicator | None = None,
+) -> None:  # fmt: skip
     """The sum of all ranks' ``vectors``, of which there are ``terms`` on all ranks together, in everybody's ``out``.
 
+    ``among``: these ranks and others, that have other parts of the same vectors, so that all use the same unit.
     Raises FloatingPointError on all ranks where one of them has inf or NaN, and names that rank.
     """
     from mpi4py import MPI
 
     own = exponent(vectors)
-    largest = np.array([_SPOILT + comm.rank if own is None else own], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
+    all_parts = among or comm
+    largest = np.array([_SPOILT + all_parts.rank if own is None else own], np.int64)
+    all_parts.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
     if largest[0] >= _SPOILT:
         raise FloatingPointError(
             f"rank {largest[0] - _SPOILT} has inf or NaN in a gradient, which cannot be summed exactly: lower the "

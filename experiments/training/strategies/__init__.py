@@ -25,6 +25,8 @@ __all__ = ["described", "get", "names", "parameters"]
 _KNOWN: Mapping[str, str] = MappingProxyType(
     {
         "allreduce": "experiments.training.strategies.allreduce:AllReduce",
+        "tensor": "experiments.training.strategies.tensor:Tensor",
+        "pipeline": "experiments.training.strategies.pipeline:Pipeline",
     }
 )
 

@@ -1,0 +1,56 @@
+"""The ranks that compute the same layers together, each with its share."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from collectives.schedule import extents
+from experiments.training.flat import Array
+
+if TYPE_CHECKING:
+    from collectives import Communicator
+
+__all__ = ["Team"]
+
+
+class Team:
+    """Sums and gathers activations over ``comm``; ``seconds`` and ``nbytes`` count what that took and sent in all.
+
+    Sums have the same bits at all ranks, as our allreduce gives them, so whole tensors stay equal without a word.
+    """
+
+    def __init__(self, comm: Communicator) -> None:
+        self.comm = comm
+        self.rank, self.size = comm.rank, comm.size
+        self.seconds, self.nbytes = 0.0, 0
+
+    def share(self, units: int) -> tuple[int, int]:
+        """This rank's range of so many units."""
+        return extents(units, self.size)[self.rank]
+
+    def summed(self, array: Array) -> Array:
+        """The sum over the team, in a new array. An allreduce: 2(p−1)/p of its bytes from each rank with a ring."""
+        began = time.perf_counter()
+        total = np.empty(array.shape, array.dtype)
+        self.comm.Allreduce(np.ascontiguousarray(array), total)
+        self._count(began, 2 * array.nbytes * (self.size - 1) // self.size)
+        return total
+
+    def gathered(self, part: Array, units: int) -> Array:
+        """Each rank's share of ``units`` along the last axis, side by side. An allgather: its own bytes p−1 times."""
+        began = time.perf_counter()
+        rows = part.size // part.shape[-1]
+        counts = [(hi - lo) * rows for lo, hi in extents(units, self.size)]
+        pieces = np.empty(rows * units, part.dtype)
+        self.comm.Allgatherv(np.ascontiguousarray(part), [pieces, counts])
+        ends = np.cumsum(counts)[:-1]
+        whole = np.concatenate([each.reshape(rows, -1) for each in np.split(pieces, ends)], axis=1)
+        self._count(began, part.nbytes * (self.size - 1))
+        return whole.reshape(*part.shape[:-1], units)
+
+    def _count(self, began: float, nbytes: int) -> None:
+        self.seconds += time.perf_counter() - began
+        self.nbytes += nbytes
