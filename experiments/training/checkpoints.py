@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectives.parameter_server.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from experiments.errors import UsageFault
@@ -54,7 +55,7 @@ class Keeper:
             raise UsageFault(told["fault"])
         if told["step"] is None:
             return None
-        arrays = found.arrays if found else {}
+        arrays: Mapping[str, NDArray[Any]] = found.arrays if found else {}
         names = {name.removeprefix("shared."): name for name in arrays if name.startswith("shared.")}
         shared = broadcast(self.comm, packed({name: arrays[key] for name, key in names.items()}))
         nothing = packed({})

@@ -39,7 +39,7 @@ class Course:
 
     def evaluates(self, step: int) -> bool:
         """Whether the model is judged after this step."""
-        return step == self.steps or bool(self.evaluate) and step % self.evaluate == 0
+        return step == self.steps or (bool(self.evaluate) and step % self.evaluate == 0)
 
     def keeps(self, step: int) -> bool:
         """Whether there is a checkpoint after this step."""
@@ -69,7 +69,7 @@ def train(
             recorder.evaluation(number, judge(task, strategy, workers))
         if keeper is not None and course.keeps(number):
             keeper.write(number, strategy.snapshot())
-        if number == course.steps or strategy.lockstep and (course.evaluates(number) or course.keeps(number)):
+        if number == course.steps or (strategy.lockstep and (course.evaluates(number) or course.keeps(number))):
             recorder.meet()
 
 

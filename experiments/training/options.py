@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -44,9 +44,7 @@ class Options:
     batch: Annotated[int, typer.Option(help="Samples of the global batch.", min=1)] = 96
     grains: Annotated[
         int,
-        typer.Option(
-            help="Equal pieces of a batch, which ranks share out; 0: the most up to 16 that divide it.", min=0
-        ),
+        typer.Option(help="Equal pieces of a batch that ranks share out; 0: the most up to 16 that divide it.", min=0),
     ] = 0
     optimiser: Annotated[
         str, typer.Option(help="Such as adam:learning_rate=0.001.")
@@ -169,7 +167,7 @@ def arguments(group: Options | Outputs, changed: Mapping[str, Any] | None = None
         if isinstance(value, bool):
             found += [name] * value
         elif isinstance(value, list):
-            found += [f"{name}={item}" for item in value]
+            found += [f"{name}={item}" for item in cast("list[str]", value)]
         elif value is not None and value != "":
             found.append(f"{name}={value}")
     return found
