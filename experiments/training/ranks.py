@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from experiments.training.recorder import Sink
     from experiments.training.strategy import Strategy, Task
 
-__all__ = ["PROGRESS", "task"]
+__all__ = ["PROGRESS", "one_thread", "task"]
 
 PROGRESS = "progress.jsonl"
 
@@ -40,7 +40,7 @@ def _train_here(
     from mpi4py import MPI
 
     faulthandler.dump_traceback_later(parse_seconds(time_limit), exit=True)
-    _one_thread(MPI.COMM_WORLD.size, always=options.deterministic)
+    one_thread(MPI.COMM_WORLD.size, always=options.deterministic)
 
     from collectives import Communicator
 
@@ -124,7 +124,7 @@ def _facts(options: Options, given: Task, strategy: Strategy, course: Course) ->
     }  # fmt: skip
 
 
-def _one_thread(ranks: int, *, always: bool) -> None:
+def one_thread(ranks: int, *, always: bool) -> None:
     """One thread for the linear algebra of each rank where ranks need all cores, before NumPy reads these settings.
 
     Results of several threads may differ in their last bits from those of one.

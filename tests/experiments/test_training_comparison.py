@@ -15,9 +15,10 @@ from experiments.training.comparison import records
 from experiments.training.comparison.contestants import Contestant, contestants
 from experiments.training.comparison.findings import findings
 from experiments.training.comparison.plan import LEAST, planned, shuffled
-from experiments.training.comparison.predictions import Workload, theory_seconds
+from experiments.training.comparison.predictions import theory_seconds
+from experiments.training.comparison.workload import Workload
 from tests import training_records
-from tests.training_records import PROFILE, WORKLOAD
+from tests.training_records import NBYTES, PROFILE, WORKLOAD
 
 
 def test_both_ways_have_the_same_hosts_and_every_number_of_servers_that_was_asked_for() -> None:
@@ -41,17 +42,17 @@ def test_both_ways_have_the_same_hosts_and_every_number_of_servers_that_was_aske
 @given(workers=st.integers(2, 16), nbytes=st.integers(10_000, 10_000_000))
 def test_the_closed_forms_say_what_the_claim_says(workers: int, nbytes: int) -> None:
     """n·w/k·β each way against 2(p−1)/p·nβ, but for latency and additions."""
-    load = Workload(nbytes, 32, 0.0, nbytes)
+    load = Workload(compute=0.0, partition=nbytes)
     bare = replace(PROFILE, alpha=0.0, gamma=0.0)
     wire = nbytes * PROFILE.beta
-    ring = theory_seconds(Contestant(workers, algorithm="ring"), load, bare)
+    ring = theory_seconds(Contestant(workers, algorithm="ring"), nbytes, load, bare)
     assert ring == pytest.approx(2 * (workers - 1) / workers * wire)
     one = Contestant(workers + 1, consistency="bsp", servers=1)
-    assert theory_seconds(one, load, bare) == pytest.approx(2 * workers * wire)
+    assert theory_seconds(one, nbytes, load, bare) == pytest.approx(2 * workers * wire)
     free = Contestant(workers + 1, consistency="async", servers=1)  # its port is what all wait for
-    assert theory_seconds(free, load, bare) == pytest.approx(max(2 * wire, workers * wire))
+    assert theory_seconds(free, nbytes, load, bare) == pytest.approx(max(2 * wire, workers * wire))
     beside = Contestant(workers, consistency="bsp", servers=workers, colocated=True)
-    assert theory_seconds(beside, load, bare) == pytest.approx(ring)
+    assert theory_seconds(beside, nbytes, load, bare) == pytest.approx(ring)
 
 
 def test_not_to_wait_is_never_slower_by_the_closed_forms() -> None:
@@ -59,8 +60,8 @@ def test_not_to_wait_is_never_slower_by_the_closed_forms() -> None:
         found = {(one.servers, one.consistency): one for one in contestants((ranks,)) if one.servers}
         for (servers, rules), one in found.items():
             if rules != "bsp":
-                lockstep = theory_seconds(found[servers, "bsp"], WORKLOAD, PROFILE)
-                assert theory_seconds(one, WORKLOAD, PROFILE) <= lockstep * (1 + 1e-9)
+                lockstep = theory_seconds(found[servers, "bsp"], NBYTES, WORKLOAD, PROFILE)
+                assert theory_seconds(one, NBYTES, WORKLOAD, PROFILE) <= lockstep * (1 + 1e-9)
 
 
 def test_servers_keep_up_from_where_the_closed_form_crosses() -> None:
@@ -74,9 +75,9 @@ def test_servers_keep_up_from_where_the_closed_form_crosses() -> None:
     assert 1 < falling[-1] < 1.1
     # One slice in time 2nβ loses to the ring's 1.75nβ; with two, the answers flow while pushes still come, and it wins.
     chance = random.Random(1)
-    load = replace(WORKLOAD, partition=WORKLOAD.nbytes // 16)
+    load = replace(WORKLOAD, partition=NBYTES // 16)
     sliced = [
-        replace(training_records.record(one, chance), theory_seconds=theory_seconds(one, load, PROFILE))
+        replace(training_records.record(one, chance), theory_seconds=theory_seconds(one, NBYTES, load, PROFILE))
         for one in contestants((8,))
     ]
     steps, samples = [row for row in findings(sliced)["crossings"] if not row["beside"]]
@@ -100,7 +101,7 @@ def test_errors_are_of_the_kind_that_they_are_said_to_be_of() -> None:
 def test_the_wire_is_judged_by_what_was_exposed() -> None:
     said = training_records.trained((4,)).findings["wire"]
     (row,) = said
-    assert row["bound_seconds"] == pytest.approx(1.5 * WORKLOAD.nbytes * PROFILE.beta)
+    assert row["bound_seconds"] == pytest.approx(1.5 * NBYTES * PROFILE.beta)
     assert row["share"] == pytest.approx(row["bound_seconds"] / row["exposed_seconds"])
 
 

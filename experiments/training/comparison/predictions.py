@@ -1,64 +1,111 @@
-"""The closed forms of a training step, C + what the network needs, with nothing of it hidden behind computing.
+"""What is predicted of a contestant before it trains: by the simulator, from a calibration, and by closed forms.
 
-Allreduce costs what its algorithm does, such as 2(p−1)/p·nβ of the ring. In lockstep, k servers of their own need
-(max(1, w/k) + w/(ks))·nβ, and servers beside the workers 2(w−1)/k·nβ. Without lockstep a step takes as long as alone,
-or as long as the busiest port needs for everybody's bytes.
+The closed form of a step is C + what the network needs, with nothing of it hidden behind computing. Allreduce costs
+what its algorithm does, such as 2(p−1)/p·nβ of the ring. In lockstep, k servers of their own need
+(max(1, w/k) + w/(ks))·nβ in s slices, and servers beside the workers 2(w−1)/k·nβ. Without lockstep a step takes as long
+as alone, or as long as the busiest port needs for everybody's bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import replace
 
 from collectives import catalogue
 from collectives.profile import Profile
 from experiments.training.comparison.contestants import Contestant
-from simulator import server_theory, theory
+from experiments.training.comparison.records import TrainingRecord
+from experiments.training.comparison.workload import Workload
+from experiments.training.model import Model
+from simulator import networks, server_theory, strategies, theory
+from simulator.parameter_server import Handling
+from simulator.training import Layer
 
-__all__ = ["Workload", "theory_seconds"]
+__all__ = ["layers", "predicted", "theory_seconds"]
+
+_FORWARD = 1 / 3  # share of computing: backward multiplies by the weights once and by the inputs once
+_HEADER = 64  # bytes of a message to or from a server beside its payload
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A step of one worker: ``nbytes`` bytes of gradients, of ``batch`` samples, computed in ``compute`` seconds.
+def predicted(
+    contestants: Iterable[Contestant], model: Model, sample: tuple[int, ...], workload: Workload, profile: Profile,
+    handling: Handling | None = None,
+) -> dict[Contestant, TrainingRecord]:  # fmt: skip
+    """Records without a measured time. ``sample``: the shape of one; ``handling``: what servers' messages cost.
 
-    ``partition``: most bytes of a message to or from a server.
+    Cost: the simulation of some thirty steps with servers, up to 0.2 s for each contestant.
     """
+    found: dict[Contestant, TrainingRecord] = {}
+    parts = layers(model, sample, workload.compute)
+    nbytes = sum(layer.nbytes for layer in parts)
+    for one in contestants:
+        seconds = theory_seconds(one, nbytes, workload, profile)
+        found[one] = replace(TrainingRecord.empty(one, nbytes, workload), theory_seconds=seconds)
+        if one.ranks > 1:
+            answer = _simulated(one, parts, workload, profile, handling or Handling(header=_HEADER))
+            found[one] = replace(
+                found[one], simulated_seconds=answer.median, simulated_throughput=answer.throughput * workload.batch,
+                simulated_exposed_seconds=max(0.0, answer.median - answer.compute),
+                simulated_sent_bytes=answer.sent_bytes, simulated_staleness=_stale(answer),
+            )  # fmt: skip
+    return found
 
-    nbytes: int
-    batch: int
-    compute: float
-    partition: int
 
-    def slices(self, servers: int) -> int:
-        """Into how many messages a server's share is cut."""
-        return max(1, -(-self.nbytes // (servers * self.partition)))
+def layers(model: Model, sample: tuple[int, ...], compute: float) -> tuple[Layer, ...]:
+    """The model's layers for the simulator: ``compute`` seconds of both passes, shared as their operations are."""
+    sizes: list[tuple[str, int, int]] = []
+    shape: tuple[int, ...] = (1, *sample)
+    shapes = model.shapes()
+    for layer in model.layers:
+        shape, operations = layer.operations(shape)
+        count = sum(math.prod(shapes[f"{layer.name}.{key}"]) for key in layer.shapes())
+        sizes.append((layer.name, 4 * count, operations))
+    whole = sum(operations for *_, operations in sizes) / compute if compute else math.inf
+    return tuple(
+        Layer(name, nbytes, _FORWARD * operations / whole, (1 - _FORWARD) * operations / whole)
+        for name, nbytes, operations in sizes
+    )
 
 
-def theory_seconds(contestant: Contestant, workload: Workload, profile: Profile) -> float:
-    """Seconds of a step by the closed form, from α, β and γ of one pair at work alone."""
-    alone = profile.at(2)
+def _simulated(
+    contestant: Contestant, parts: tuple[Layer, ...], workload: Workload, profile: Profile, handling: Handling
+) -> strategies.Prediction:
+    job = strategies.Job(parts, networks.from_profile(profile, contestant.ranks))
+    if contestant.servers:
+        return strategies.predict(strategies.Served(contestant.configuration(workload.partition), handling), job)
+    return strategies.predict(strategies.AllReduce(contestant.algorithm, workload.bucket), job)
+
+
+def _stale(answer: strategies.Prediction) -> float | None:
+    """Mean number of updates by others that a push missed."""
+    outcome = answer.outcome
+    return float(outcome.staleness.mean()) if outcome is not None and outcome.staleness.size else None
+
+
+def theory_seconds(contestant: Contestant, nbytes: int, workload: Workload, profile: Profile) -> float:
+    """Seconds of a step with ``nbytes`` bytes of gradients, from α, β and γ of one pair at work alone."""
+    alone, compute = profile.at(2), workload.compute
     costs = alone.alpha, alone.beta, alone.gamma
-    nbytes, compute = workload.nbytes, workload.compute
     if contestant.ranks == 1:
         return compute
     if not contestant.servers:
         return compute + theory.seconds(catalogue.parse(contestant.algorithm), contestant.ranks, nbytes, *costs)
     workers, servers = contestant.workers, contestant.servers
-    slices = workload.slices(servers)
+    slices = workload.slices(nbytes, servers)
     if contestant.colocated:
-        return _beside(contestant, workload, costs)
+        return _beside(contestant, nbytes, workload, costs)
     if contestant.synchronous:
         return compute + server_theory.separate_seconds(workers, servers, nbytes, *costs, slices)
     return workers / server_theory.asynchronous_bound([compute] * workers, servers, nbytes, *costs, slices)
 
 
-def _beside(contestant: Contestant, workload: Workload, costs: tuple[float, float, float]) -> float:
+def _beside(contestant: Contestant, nbytes: int, workload: Workload, costs: tuple[float, float, float]) -> float:
     """One server beside each worker: of n bytes 1/w stays on the host."""
-    workers, nbytes, compute = contestant.workers, workload.nbytes, workload.compute
+    workers, servers = contestant.workers, contestant.servers
     if contestant.synchronous:
-        return compute + server_theory.colocated_seconds(workers, contestant.servers, nbytes, *costs)
+        return workload.compute + server_theory.colocated_seconds(workers, servers, nbytes, *costs)
     alpha, beta, gamma = costs
     away = (workers - 1) / workers * nbytes
-    last = nbytes / (contestant.servers * workload.slices(contestant.servers))
-    alone = compute + 2 * alpha + away * beta + last * (beta + gamma)
-    return max(alone, 2 * away * beta)
+    last = nbytes / (servers * workload.slices(nbytes, servers))
+    return max(workload.compute + 2 * alpha + away * beta + last * (beta + gamma), 2 * away * beta)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from experiments.errors import UsageFault
 from experiments.training.comparison.contestants import Contestant
+from experiments.training.comparison.workload import Workload
 
 __all__ = ["FILE", "SCHEMA", "STEPS_FILE", "Trained", "TrainingRecord", "read", "write"]
 
@@ -45,6 +46,7 @@ class TrainingRecord:
     servers: int = 0
     colocated: bool = False
     synchronous: bool = True
+    data: str = ""
     model: str = ""
     nbytes: int
     batch: int
@@ -112,12 +114,13 @@ class TrainingRecord:
             raise UsageFault(f"a record of training is not complete: {problem}; measure anew") from None
 
     @classmethod
-    def empty(cls, contestant: Contestant, nbytes: int, batch: int, compute: float) -> TrainingRecord:
+    def empty(cls, contestant: Contestant, nbytes: int, workload: Workload) -> TrainingRecord:
         """That of a contestant which is still to be measured and predicted."""
         return cls(
             **contestant.to_json(), workers=contestant.workers, label=contestant.label,
             strategy="ps" if contestant.servers else "allreduce", synchronous=contestant.synchronous,
-            nbytes=nbytes, batch=batch, compute_seconds=compute,
+            data=workload.data, model=workload.model, nbytes=nbytes, batch=workload.batch,
+            compute_seconds=workload.compute, target_accuracy=workload.target,
         )  # fmt: skip
 
 
