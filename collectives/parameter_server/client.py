@@ -106,17 +106,25 @@ class Client:
         return ticket
 
     def control(self, kind: Kind, into: Arrays | None = None) -> Ticket:
-        """Tell all servers that this worker joins, leaves or ends. Who joins has the parameters written to ``into``."""
+        """Tell all servers that this worker joins, leaves or ends. Who joins has the parameters written to ``into``.
+
+        A joining worker's clocks are then those at which the servers took it up; join again until they are all one.
+        """
         ticket = self._ticket(kind.name.lower(), None, self.configuration.servers)
         with self._lock:
             wanted = [] if into is None else pieces(self.sharding, None, into)
             request = next(self._requests)
-            message = Message(kind, self.worker, request=request)
+            message = Message(kind, self.worker, clock=max(self.clocks.values(), default=0), request=request)
             servers = range(self.configuration.servers)
             self._controls[request] = {server: InFlight(server, message, [ticket], wanted) for server in servers}
             for server in servers:
                 self._send(Envelope(self.addresses[server], message), CONTROL)
         return ticket
+
+    def sent(self, ticket: Ticket) -> bool:
+        """Whether all that the ticket stands for is on its way, and waits for no other tensor."""
+        with self._lock:
+            return not any(ticket in each.tickets for each in self._gatherings.values())
 
     def ask_why(self, ticket: Ticket) -> int | None:
         """Ask what the first of the ticket's parts waits for; ``explained`` will have the answer by this number."""

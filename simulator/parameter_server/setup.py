@@ -9,7 +9,8 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from types import MappingProxyType
 
-from collectives.parameter_server import Async, Configuration, Elastic
+from collectives.parameter_server.configuration import Configuration
+from collectives.parameter_server.consistency import Async, Elastic
 from collectives.parameter_server.sharding import Part, Sharding
 from simulator.compute_times import ComputeTime
 from simulator.encodings import get as encoding

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collectives.parameter_server import Configuration
+from collectives.parameter_server.configuration import Configuration
 from collectives.parameter_server.sharding import Sharding
 from simulator.compute_times import ComputeTime
 from simulator.parameter_server import Handling, Setup, simulate
