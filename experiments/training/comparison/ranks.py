@@ -54,7 +54,7 @@ def _train_here(work: Annotated[Path, typer.Option()], file: Annotated[Path, typ
 
     from experiments.training.ranks import one_thread
 
-    one_thread(MPI.COMM_WORLD.size)
+    one_thread(MPI.COMM_WORLD.size, always=False)
 
     from collectives import Communicator
     from experiments.job import Job
