@@ -8,6 +8,10 @@
 
 So servers win where latency counts, two of them beside 2(w-1); and with k ≥ w servers of their own they win in
 bandwidth too as soon as 1 + w/(ks) < 2(w-1)/w, because a worker receives while it still sends. Else the ring wins.
+Where messages share ports and do not take turns, as TCP's connections do, whole messages end together and nothing of a
+push overlaps a pull: 2α + 2 max(1, w/k)·nβ, which is also what the schedules move. Then servers of their own never need
+fewer seconds for bytes than a ring, and the claim "n·w/k·β against 2(w-1)/w·nβ" holds each way: see ``shared_seconds``.
+
 The first two are exact in the simulator where k divides w, or w = 1. Elsewhere they are what no order of messages can
 beat, and first come, first served leaves a port idle now and then.
 Sources: Li et al. (2014); Patarasuk and Yuan (2009) for the ring; Jiang et al. (BytePS, 2020) for k ≥ w and slices.
@@ -24,9 +28,15 @@ __all__ = [
     "asynchronous_bound",
     "colocated_seconds",
     "crossover_bytes",
+    "crossover_servers",
     "crossover_straggler",
+    "ring_seconds",
     "separate_seconds",
+    "shared_seconds",
 ]
+
+_SAME = 1e-12
+"""Seconds that differ by less than this share are the same but for rounding."""
 
 
 def separate_seconds(
@@ -55,6 +65,47 @@ def colocated_seconds(
     if not others:
         return part * gamma
     return 2 * alpha + part * (max(others * beta + gamma, beta + others * gamma) + others * beta)
+
+
+def shared_seconds(
+    workers: int, servers: int, nbytes: float, alpha: float, beta: float, gamma: float = 0.0, *, colocated: bool = False
+) -> float:
+    """Seconds of a push and pull by all workers at once where messages share ports, one message to each server.
+
+    2α + 2 max(1, w/k)·nβ + (w/k)·nγ: all pushes end at once, so their additions follow the last byte; with servers
+    beside workers 2α + 2(w-1)/k·nβ + (w-1)/k·nγ, the worker's own push being there before.
+    """
+    _check(workers, servers, nbytes, alpha, beta, gamma, 1)
+    if not colocated:
+        return 2 * alpha + 2 * max(1.0, workers / servers) * nbytes * beta + workers / servers * nbytes * gamma
+    others = workers - 1
+    if not others:
+        return nbytes / servers * gamma
+    return 2 * alpha + others / servers * nbytes * (2 * beta + gamma)
+
+
+def ring_seconds(workers: int, nbytes: float, alpha: float, beta: float, gamma: float = 0.0) -> float:
+    """Seconds of a ring over the workers: 2(w-1)α + 2(w-1)/w·nβ + (w-1)/w·nγ."""
+    _check(workers, 1, nbytes, alpha, beta, gamma, 1)
+    return catalogue.get("ring").cost(workers).seconds(nbytes, alpha, beta, gamma)
+
+
+def crossover_servers(
+    workers: int, nbytes: float, alpha: float, beta: float, gamma: float = 0.0, *, slices: int = 1,
+    colocated: bool = False,
+) -> int | None:  # fmt: skip
+    """The least number of servers, up to twice the workers, with which they are no slower than a ring over the workers.
+
+    None where no number is enough. For long vectors in many slices and γ = 0 it is k* = w²/(2(w-1)) rounded up, a
+    little more than half the workers; colocated it is k* = w, whose bytes are the ring's.
+    """
+    ring = ring_seconds(workers, nbytes, alpha, beta, gamma) * (1 + _SAME)
+    for servers in range(1, (workers if colocated else 2 * workers) + 1):
+        if colocated and colocated_seconds(workers, servers, nbytes, alpha, beta, gamma) <= ring:
+            return servers
+        if not colocated and separate_seconds(workers, servers, nbytes, alpha, beta, gamma, slices) <= ring:
+            return servers
+    return None
 
 
 def crossover_bytes(

@@ -268,6 +268,44 @@ def test_a_server_at_each_worker_moves_as_many_bytes_as_a_ring() -> None:
         assert colocated == pytest.approx(ring) == pytest.approx(2 * (workers - 1) / workers)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1e-9])
+@pytest.mark.parametrize(
+    ("workers", "servers", "colocated"),
+    [(3, 1, False), (5, 2, False), (12, 5, False), (2, 4, False), (4, 2, True), (4, 4, True), (1, 1, True)],
+)
+def test_shared_ports_take_their_closed_form_whether_or_not_servers_divide_workers(
+    workers: int, servers: int, colocated: bool, gamma: float
+) -> None:
+    nbytes = servers * 24_000
+    setup = setup_of(workers, servers, nbytes, ComputeTime(0.0), colocated)
+    found = serve(setup, star(setup.configuration.ranks, gamma), steps=1, sharing=True).seconds
+    form = server_theory.shared_seconds(workers, servers, nbytes, ALPHA, BETA, gamma, colocated=colocated)
+    assert found == pytest.approx(form, rel=1e-9)
+
+
+@pytest.mark.parametrize("workers", [4, 8, 16])
+def test_how_many_servers_a_ring_s_bandwidth_is_worth(workers: int) -> None:
+    long, thin = 10**9, {"alpha": 0.0, "beta": BETA, "slices": 1000}
+    least = math.ceil(workers**2 / (2 * (workers - 1)))
+    assert server_theory.crossover_servers(workers, long, **thin) == least
+    assert server_theory.crossover_servers(workers, long, 0.0, BETA, colocated=True) == workers
+    # Half as many servers as workers are too few, as many are enough, in the simulator too.
+    nbytes, slices = 64 * 2**18, 32
+    half, whole = (server_seconds(workers, servers, nbytes, slices) for servers in (workers // 2, workers))
+    assert whole < ring_seconds(workers, nbytes) < half
+    found = server_theory.crossover_servers(workers, nbytes, ALPHA, BETA, slices=slices)
+    assert found is not None
+    assert workers // 2 < found <= workers
+    ring = server_theory.ring_seconds(workers, nbytes, ALPHA, BETA)
+    assert server_theory.separate_seconds(workers, found, nbytes, ALPHA, BETA, slices=slices) <= ring
+    assert server_theory.separate_seconds(workers, found - 1, nbytes, ALPHA, BETA, slices=slices) > ring
+
+
+def test_no_number_of_servers_makes_up_for_one_slice() -> None:
+    assert server_theory.crossover_servers(2, 10**9, ALPHA, BETA) is None
+    assert server_theory.crossover_servers(8, 8, ALPHA, BETA) == 1  # latency alone: 2α against 14α
+
+
 def ring_seconds(workers: int, nbytes: int) -> float:
     return simulate(catalogue.get("ring"), workers, nbytes, star(workers)).seconds
 
