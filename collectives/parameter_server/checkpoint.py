@@ -16,7 +16,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -78,15 +78,27 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """The newest whole one; None where there is none at all. CheckpointError where all are damaged."""
+        whole, damaged = self.whole()
+        if damaged and not whole:
+            raise CheckpointError(f"no checkpoint is whole: {'; '.join(damaged)}. Remove them to start anew")
+        return replace(whole[-1], passed_over=damaged) if whole else None
+
+    def whole(self) -> tuple[list[Checkpoint], tuple[str, ...]]:
+        """All that are whole, the newest last, and what is wrong with the others. Cost: all of them read."""
+        whole: list[Checkpoint] = []
         damaged: list[str] = []
-        for _, path in reversed(self._files()):
+        for _, path in self._files():
             try:
-                return _read(path, tuple(damaged))
+                whole.append(_read(path))
             except CheckpointError as fault:
                 damaged.append(str(fault))
-        if damaged:
-            raise CheckpointError(f"no checkpoint is whole: {'; '.join(damaged)}. Remove them to start anew")
-        return None
+        return whole, tuple(damaged)
+
+    def give_up(self, number: int) -> None:
+        """Remove those after ``number``: the run goes on from there, and perhaps otherwise."""
+        for at, path in self._files():
+            if at > number:
+                path.unlink(missing_ok=True)
 
     def _files(self) -> list[tuple[int, Path]]:
         wanted = re.compile(re.escape(self.name) + r"-(\d{12})\.checkpoint")
@@ -98,7 +110,7 @@ class Checkpoints:
         kept = [path for at, path in files if at <= number][-KEPT:]
         for _, path in files:
             if path not in kept:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def _flush_folder(self) -> None:
         descriptor = os.open(self.folder, os.O_RDONLY)
@@ -148,13 +160,13 @@ def _write(file: BinaryIO, number: int, arrays: Mapping[str, NDArray[Any]], fact
     file.writelines(array.reshape(-1).view(np.uint8).data for array in whole.values())
 
 
-def _read(path: Path, passed_over: tuple[str, ...]) -> Checkpoint:
+def _read(path: Path) -> Checkpoint:
     with path.open("rb") as file:
         header = _header(path, file)
         arrays = dict(_arrays(path, file, cast("Sequence[Mapping[str, Any]]", header["arrays"])))
         if file.read(1):
             raise CheckpointError(f"{path}: bytes after its end")
-    return Checkpoint(path, int(header["number"]), arrays, header["facts"], passed_over)
+    return Checkpoint(path, int(header["number"]), arrays, header["facts"])
 
 
 def _header(path: Path, file: BufferedReader) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from collectives.parameter_server.configuration import Configuration
-from collectives.parameter_server.messages import EVERY_PART, Envelope, Kind, Message, Refused, text
+from collectives.parameter_server.messages import Envelope, Kind, Message, Refused, text
 from collectives.parameter_server.replication import Effects, Forward, Have, Replica
 from collectives.parameter_server.sharding import Sharding
 
@@ -46,7 +46,7 @@ class Node:
         self, number: int, configuration: Configuration, sharding: Sharding, machine: Callable[[int], Server]
     ) -> None:
         self.number, self._sharding = number, sharding
-        chains = (configuration.chain(home) for home in range(configuration.servers))
+        chains = [configuration.chain(home) for home in sharding.by_server]
         self.machines = {chain[0]: machine(chain[0]) for chain in chains if number in chain}
         self._replicas = {
             home: Replica[Message, Envelope](number, configuration.chain(home), machine, _changes)
@@ -58,17 +58,20 @@ class Node:
     @property
     def finished(self) -> bool:
         """Whether no worker will ask for anything more, as far as this server knows."""
-        return all(machine.finished for machine in self.machines.values())
+        machines = all(machine.finished for machine in self.machines.values())
+        return machines and all(replica.settled for replica in self._replicas.values())
+
+    def heads(self, home: int) -> bool:
+        """Whether this is the server to ask about the parts of ``home``."""
+        return home in self._replicas and self._replicas[home].is_head
 
     def handle(self, message: Message) -> Effects[Message, Envelope]:
-        """A worker's message; one about every part is about those whose head this is. Refused as by ``Server``.
+        """A worker's message, about the part that it names and those that have the same home. Refused as by ``Server``.
 
         One for a head that this server is not yet waits until it is: the sender learned sooner of a death.
         """
         if message.worker in self._dead_workers:
             return Effects()
-        if message.part == EVERY_PART:
-            return self._as_head(message)
         replica = self._replicas.get(self._home(message))
         if replica is None:
             raise Refused(f"worker {message.worker} asks for part {message.part}, which server {self.number} has not")
@@ -84,7 +87,11 @@ class Node:
     def worker_failed(self, worker: int) -> Effects[Message, Envelope]:
         """``worker`` is dead: it leaves every part for good, and nobody waits for it."""
         self._dead_workers.append(worker)
-        return self._as_head(Message(Kind.END, worker))
+        whole: Effects[Message, Envelope] = Effects()
+        for replica in self._replicas.values():
+            if replica.is_head:
+                whole.add(replica.handle(Message(Kind.END, worker)))
+        return whole
 
     def server_failed(self, server: int) -> Effects[Message, Envelope]:
         """``server`` is dead: its neighbours close the gap, and the next one of its chain is head."""
@@ -111,13 +118,6 @@ class Node:
             except Refused as fault:
                 words = text(Kind.REFUSED, message.worker, str(fault), part=message.part, request=message.request)
                 whole.answers.append(Envelope(message.worker, words))
-
-    def _as_head(self, message: Message) -> Effects[Message, Envelope]:
-        whole: Effects[Message, Envelope] = Effects()
-        for replica in self._replicas.values():
-            if replica.is_head:
-                whole.add(replica.handle(message))
-        return whole
 
     def _home(self, message: Message) -> int:
         if message.part >= len(self._sharding.parts):
@@ -152,6 +152,11 @@ class Outstanding:
         server = self.head(home)
         self._asked[key] = home, message
         return server
+
+    @property
+    def waiting(self) -> Sequence[tuple[int, Message]]:
+        """What has no answer, with the server that was asked last."""
+        return [(self.head(home), message) for home, message in self._asked.values()]
 
     def answered(self, key: Hashable) -> bool:
         """Whether this is the first answer; another one came from a server that did not know of the first."""

@@ -104,6 +104,11 @@ class Replica(Generic[M, A]):
         """Whether workers are to speak to this server."""
         return self._alive[0] == self._me
 
+    @property
+    def settled(self) -> bool:
+        """Whether all to the end of the chain have what this server has."""
+        return not self._open
+
     def handle(self, message: M) -> Effects[M, A]:
         """A worker's message, at the head. RuntimeError elsewhere: keep it until this server is head."""
         if not self.is_head:

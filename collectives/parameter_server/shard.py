@@ -106,7 +106,7 @@ class Shard:
         self.asked[worker] = asked
 
     def join(self, worker: int, clock: int) -> tuple[Update, ...]:
-        """``worker`` comes, or comes back, and counts on from ``clock`` if that is not over yet; the updates now due."""
+        """``worker`` comes, or comes back, and counts on from ``clock`` if that is later; the updates now due."""
         self.ledger.join(worker)
         updates = self.ledger.skip(worker, clock)
         self.apply(updates)

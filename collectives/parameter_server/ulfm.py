@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from collectives.parameter_server.messages import Message, packed, parsed
 
-__all__ = ["Arrival", "Deaths", "Post"]
+__all__ = ["Arrival", "Deaths", "Parting", "Post"]
 
 _GONE = frozenset({MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING})
 
@@ -53,6 +53,27 @@ class Arrival:
     message: Message
 
 
+class Parting:
+    """An agreement that no more is to be said, which the dead do not hold up."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm, self._flag = comm, np.ones(1, np.int32)
+        self._request = comm.Iagree(self._flag)
+
+    def done(self) -> bool:
+        """Whether all who live have come to it."""
+        try:
+            return self._request.Test()
+        except MPI.Exception as fault:
+            _only_deaths(fault)
+        # All of the living got this error, and begin anew without the dead that they know of now.
+        group = self._comm.Get_failed()
+        self._comm.Ack_failed(group.size)
+        group.Free()
+        self._request = self._comm.Iagree(self._flag)
+        return False
+
+
 class Post:
     """Sends and receives messages of run ``run`` on a private copy of ``comm``; what the dead were to get is dropped.
 
@@ -63,14 +84,14 @@ class Post:
         self.comm = comm.Dup()
         self.comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.deaths = Deaths(self.comm)
-        self._run = run
+        self.run = run
         self._leaving: list[tuple[MPI.Request, NDArray[np.uint8]]] = []
 
     def send(self, rank: int, message: Message) -> None:
         """Send without waiting. Its bytes are copied."""
         if rank in self.deaths.ranks:
             return
-        buffer = packed(message, self._run)
+        buffer = packed(message, self.run)
         try:
             self._leaving.append((self.comm.Isend(buffer, rank), buffer))
         except MPI.Exception as fault:
@@ -81,6 +102,10 @@ class Post:
         self._leaving = [each for each in self._leaving if not _done(each[0])]
         while (arrival := self._next()) is not None:
             yield arrival
+
+    def parting(self) -> Parting:
+        """Begin to part: done when all living ranks have begun. Go on with ``arrivals`` until then."""
+        return Parting(self.comm)
 
     @property
     def idle(self) -> bool:
@@ -98,7 +123,7 @@ class Post:
         except MPI.Exception as fault:
             _only_deaths(fault)  # of the sender while its message was on the way, or one that ``deaths`` tells next
             return None
-        return Arrival(status.source, parsed(buffer, self._run, f"rank {status.source}"))
+        return Arrival(status.source, parsed(buffer, self.run, f"rank {status.source}"))
 
 
 def _done(request: MPI.Request) -> bool:
