@@ -39,7 +39,10 @@ class Layer(Protocol):
         ...
 
     def backward(self, weights: Tensors, kept: Any, dy: Array, gradients: Tensors) -> Array:
-        """Add the parameters' gradients to ``gradients``; returns the gradient of the input."""
+        """Add the parameters' gradients to ``gradients``; returns the gradient of the input, or None.
+
+        None where it is of no use: the input is codes, or no layer before this one learns.
+        """
         ...
 
     def operations(self, x: Shape) -> tuple[Shape, int]:

@@ -24,10 +24,10 @@ class SoftmaxCrossEntropy:
         """The loss is added up in float64; the gradient, softmax less one at the target, has the outputs' dtype."""
         rows, wanted = outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1)
         right = (rows.argmax(1) == wanted).sum()
-        shifted = rows - rows.max(1, keepdims=True)
+        slopes = rows - rows.max(1, keepdims=True)
         at = (namespace(rows).arange(len(rows)), wanted)
-        of_target = shifted[at]
-        slopes = namespace(rows).exp(shifted)
+        of_target = slopes[at]
+        namespace(rows).exp(slopes, out=slopes)
         total = slopes.sum(1, keepdims=True)
         loss = (namespace(rows).log(total[:, 0]) - of_target).sum(dtype=np.float64)
         slopes /= total

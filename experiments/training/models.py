@@ -44,14 +44,14 @@ def get(text: str, data: Dataset) -> Model:
 
 def _softmax(data: Dataset) -> tuple[Layer, ...]:
     """Softmax regression."""
-    return (Flatten("flatten"), Linear("output", _dots(data, "softmax"), data.classes))
+    return (Flatten("flatten"), Linear("output", _dots(data, "softmax"), data.classes, first=True))
 
 
 def _mlp(data: Dataset, hidden: tuple[int, ...] = (256, 128)) -> tuple[Layer, ...]:
     """Linear layers with a ReLU between each two."""
     layers: list[Layer] = [Flatten("flatten")]
     for number, (inputs, outputs) in enumerate(pairwise((_dots(data, "mlp"), *hidden)), 1):
-        layers += Linear(f"hidden{number}", inputs, outputs, relu=True), Relu(f"relu{number}")
+        layers += Linear(f"hidden{number}", inputs, outputs, relu=True, first=number == 1), Relu(f"relu{number}")
     return (*layers, Linear("output", hidden[-1], data.classes))
 
 
@@ -60,7 +60,8 @@ def _convnet(data: Dataset, channels: tuple[int, ...] = (8, 16), hidden: int = 6
     _dots(data, "convnet")
     layers: list[Layer] = []
     for number, (inputs, outputs) in enumerate(pairwise((data.inputs.shape[-1], *channels)), 1):
-        layers += Convolution(f"convolution{number}", inputs, outputs), Relu(f"relu{number}"), MaxPool(f"pool{number}")
+        convolution = Convolution(f"convolution{number}", inputs, outputs, first=number == 1)
+        layers += convolution, Relu(f"relu{number}"), MaxPool(f"pool{number}")
     dots = _after(layers, data)
     if not dots:
         raise UsageFault(f"{len(channels)} pools of 2 by 2 leave nothing of the pictures of {data.name}")

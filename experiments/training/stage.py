@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from collectives.pipeline import Action, Forward, Order
 from experiments.training.flat import Array, Flat, Shape
 from experiments.training.layer import Layer, Loss
@@ -148,4 +150,5 @@ class _Batch:
         rank, last = self.stage.line.rank, self.stage.line.size - 1
         dest = rank + 1 if isinstance(action, Forward) else rank - 1
         if 0 <= dest <= last:
-            self.outbox.send(self.result, dest)
+            nothing = self.result is None  # no layer of the stages before learns, and they wait for word all the same
+            self.outbox.send(np.zeros(self.stage.into, self.weights.vector.dtype) if nothing else self.result, dest)

@@ -23,7 +23,7 @@ class Convolution:
     """Each output is the ``size`` by ``size`` window around it times the weight, every ``stride`` dots, plus a bias.
 
     The weight has shape (size, size, inputs, outputs); ``padding`` rows and columns of zeros surround the picture.
-    Begins by He's rule, for a ReLU follows.
+    Begins by He's rule, for a ReLU follows. The ``first`` layer answers with None, as ``Linear``.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Convolution:
     size: int = 3
     stride: int = 1
     padding: int = 1
+    first: bool = False
 
     def shapes(self) -> Mapping[str, Shape]:
         """``weight`` and ``bias``."""
@@ -57,12 +58,7 @@ class Convolution:
         weight, bias = gradients["weight"], gradients["bias"]
         weight += (windows.T @ slopes).reshape(weight.shape)
         bias += slopes.sum(0)
-        samples, height, width, _ = shape
-        around = 2 * self.padding
-        dx = namespace(dy).zeros((samples, height + around, width + around, self.inputs), dy.dtype)
-        for (row, column), part in _places(dx, self.size, self.stride, dy.shape):
-            part[...] += (slopes @ weights["weight"][row, column].T).reshape(part.shape)
-        return dx[:, self.padding : self.padding + height, self.padding : self.padding + width]
+        return None if self.first else self._input_gradient(weights["weight"], shape, dy)
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """A multiplication for each output and weight of its window."""
@@ -74,6 +70,14 @@ class Convolution:
     @property
     def _window(self) -> int:
         return self.size * self.size * self.inputs
+
+    def _input_gradient(self, weight: Array, shape: Shape, dy: Array) -> Array:
+        samples, height, width, _ = shape
+        padding, slopes = self.padding, dy.reshape(-1, self.outputs)
+        dx = namespace(dy).zeros((samples, height + 2 * padding, width + 2 * padding, self.inputs), dy.dtype)
+        for (row, column), part in _places(dx, self.size, self.stride, dy.shape):
+            part[...] += (slopes @ weight[row, column].T).reshape(part.shape)
+        return dx[:, padding : padding + height, padding : padding + width]
 
     def _padded(self, x: Array) -> Array:
         around = (self.padding, self.padding)

@@ -19,13 +19,15 @@ __all__ = ["Linear"]
 class Linear:
     """y = x · weight + bias along the last axis, the weight of shape (inputs, outputs).
 
-    Begins by He's rule where a ReLU follows (``relu``), else by Glorot's; biases begin at 0.
+    Begins by He's rule where a ReLU follows (``relu``), else by Glorot's; biases begin at 0. Of the ``first`` layer
+    that learns nobody wants the gradient of the input, a third of its arithmetic: it answers with None.
     """
 
     name: str
     inputs: int
     outputs: int
     relu: bool = False
+    first: bool = False
 
     def shapes(self) -> Mapping[str, Shape]:
         """``weight`` and ``bias``."""
@@ -43,12 +45,12 @@ class Linear:
         return y.reshape(*x.shape[:-1], self.outputs), x
 
     def backward(self, weights: Tensors, kept: Array, dy: Array, gradients: Tensors) -> Array:
-        """Two matrix products."""
+        """Two matrix products, or one."""
         rows, slopes = kept.reshape(-1, self.inputs), dy.reshape(-1, self.outputs)
         weight, bias = gradients["weight"], gradients["bias"]
         weight += rows.T @ slopes
         bias += slopes.sum(0)
-        return (slopes @ weights["weight"].T).reshape(kept.shape)
+        return None if self.first else (slopes @ weights["weight"].T).reshape(kept.shape)
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """A multiplication for each row and weight."""

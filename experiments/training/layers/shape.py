@@ -23,8 +23,8 @@ class Flatten(Unweighted):
         return x.reshape(len(x), -1), x.shape
 
     def backward(self, weights: Tensors, kept: Shape, dy: Array, gradients: Tensors) -> Array:
-        """Back to the shape."""
-        return dy.reshape(kept)
+        """Back to the shape; None where the layer after it answers with None."""
+        return None if dy is None else dy.reshape(kept)
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """None."""

@@ -75,8 +75,8 @@ class Scattered(Unweighted):
         return x[..., lo:hi], None
 
     def backward(self, weights: Tensors, kept: None, dy: Array, gradients: Tensors) -> Array:
-        """An allgather; zeros where nobody wants them."""
-        return self.team.gathered(dy, self.units) if self.answered else np.zeros((*dy.shape[:-1], self.units), dy.dtype)
+        """An allgather; None where nobody wants it."""
+        return self.team.gathered(dy, self.units) if self.answered else None
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """None."""
