@@ -114,10 +114,12 @@ class Client:
         with self._lock:
             wanted = [] if into is None else pieces(self.sharding, None, into)
             request = next(self._requests)
-            message = Message(kind, self.worker, clock=max(self.clocks.values(), default=0), request=request)
-            servers = range(self.configuration.servers)
-            self._controls[request] = {server: InFlight(server, message, [ticket], wanted) for server in servers}
-            for server in servers:
+            clock = max(self.clocks.values(), default=0)
+            self._controls[request] = {}
+            for server in range(self.configuration.servers):
+                part = self.sharding.by_server[server][0].number if server in self.sharding.by_server else EVERY_PART
+                message = Message(kind, self.worker, part, clock, request=request)
+                self._controls[request][server] = InFlight(server, message, [ticket], wanted)
                 self._send(Envelope(self.addresses[server], message), CONTROL)
         return ticket
 
@@ -275,9 +277,9 @@ class Client:
 
     def _acknowledged(self, message: Message, source: int) -> None:
         self.statistics.received_bytes += message.nbytes
-        if message.part == EVERY_PART:
-            flying = self._controls.get(message.request, {})
-            for server in [each for each in flying if self.addresses[each] == source][:1]:
+        if (flying := self._controls.get(message.request)) is not None:
+            answered = [each for each, flight in flying.items() if flight.message.part == message.part]
+            for server in [each for each in answered if self.addresses[each] == source][:1]:
                 self._completed(flying.pop(server), message)
             if not flying:
                 self._controls.pop(message.request, None)
@@ -312,7 +314,7 @@ class Client:
     def _told(self, flight: InFlight) -> str:
         server, message = flight.server, flight.message
         where = f"server {server} (rank {self.addresses[server]})"
-        if message.part == EVERY_PART:
+        if message.kind in (Kind.JOIN, Kind.LEAVE, Kind.END):
             return f"{where} has not answered {message.kind.name}"
         names = ", ".join(sorted(self._names[message.part]))
         return f"{where} has not answered {message.kind.name} of part {message.part} ({names}) at clock {message.clock}"

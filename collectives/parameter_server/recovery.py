@@ -6,20 +6,21 @@ agree, and who learns of a death later is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from collectives.parameter_server.configuration import Configuration
+from collectives.parameter_server.errors import ServerError
 from collectives.parameter_server.messages import Envelope, Kind, Message, Refused, text
 from collectives.parameter_server.replication import Effects, Forward, Have, Replica
 from collectives.parameter_server.sharding import Sharding
 
-__all__ = ["Node", "Outstanding", "PartsLost", "Transfer"]
+__all__ = ["Heads", "Node", "PartsLost", "Transfer"]
 
 Transfer = Forward[Message] | Have
 
 
-class PartsLost(Exception):
+class PartsLost(ServerError):
     """All servers that held some parts are dead; the message says which, and what to do."""
 
 
@@ -46,7 +47,9 @@ class Node:
         self, number: int, configuration: Configuration, sharding: Sharding, machine: Callable[[int], Server]
     ) -> None:
         self.number, self._sharding = number, sharding
-        chains = [configuration.chain(home) for home in sharding.by_server]
+        if missing := configuration.servers - len(sharding.by_server):
+            raise ValueError(f"{missing} of {configuration.servers} servers would keep nothing: take fewer servers")
+        chains = [configuration.chain(home) for home in range(configuration.servers)]
         self.machines = {chain[0]: machine(chain[0]) for chain in chains if number in chain}
         self._replicas = {
             home: Replica[Message, Envelope](number, configuration.chain(home), machine, _changes)
@@ -125,19 +128,18 @@ class Node:
         return self._sharding.parts[message.part].server
 
 
-class Outstanding:
-    """A worker's requests that have no answer yet, and whom to ask: what a dead server was asked is asked again.
+class Heads:
+    """Whom to ask about which parts, for a worker that hears of deaths.
 
-    A request is sent again as it was, with its clock, and so is recognised where the dead server had passed it on.
+    What it had asked a dead server it asks the new head, with the same clock; what was passed on is recognised there.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._dead: set[int] = set()
-        self._asked: dict[Hashable, tuple[int, Message]] = {}
 
-    def head(self, home: int) -> int:
-        """The server to ask about the parts of ``home``. Raises PartsLost where all who had them are dead."""
+    def of(self, home: int) -> int:
+        """The server that speaks for the parts of ``home``. Raises PartsLost where all who had them are dead."""
         chain = self._configuration.chain(home)
         head = next((server for server in chain if server not in self._dead), None)
         if head is None:
@@ -147,28 +149,11 @@ class Outstanding:
             )
         return head
 
-    def ask(self, key: Hashable, home: int, message: Message) -> int:
-        """``message`` is on its way until ``answered(key)``; returns the server to which it is to be sent."""
-        server = self.head(home)
-        self._asked[key] = home, message
-        return server
-
-    @property
-    def waiting(self) -> Sequence[tuple[int, Message]]:
-        """What has no answer, with the server that was asked last."""
-        return [(self.head(home), message) for home, message in self._asked.values()]
-
-    def answered(self, key: Hashable) -> bool:
-        """Whether this is the first answer; another one came from a server that did not know of the first."""
-        return self._asked.pop(key, None) is not None
-
-    def failed(self, server: int) -> Sequence[tuple[int, Message]]:
-        """``server`` is dead: what is to be sent again, with the server to which. Raises PartsLost."""
-        if server in self._dead:
-            return ()
-        lost = [home for home in range(self._configuration.servers) if self.head(home) == server]
+    def failed(self, server: int) -> dict[int, int]:
+        """``server`` is dead: by home, the heads that are new. Raises PartsLost."""
+        lost = [home for home in range(self._configuration.servers) if self.of(home) == server]
         self._dead.add(server)
-        return [(self.head(home), message) for home, message in self._asked.values() if home in lost]
+        return {home: self.of(home) for home in lost}
 
 
 def _changes(message: Message) -> bool:

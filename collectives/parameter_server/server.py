@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from collectives.parameter_server.configuration import Configuration
 from collectives.parameter_server.consistency import Ledger, Pushed
-from collectives.parameter_server.messages import EVERY_PART, Coding, Envelope, Kind, Message, Refused, as_bytes, text
+from collectives.parameter_server.messages import Coding, Envelope, Kind, Message, Refused, as_bytes, text
 from collectives.parameter_server.payloads import Floats, decoded, told
 from collectives.parameter_server.shard import Asked, Push, Shard
 from collectives.parameter_server.sharding import Part, Sharding
@@ -212,4 +212,4 @@ def _acknowledgement(message: Message, shard: Shard, pushed: Pushed) -> Message:
 
 
 def _done(message: Message) -> Envelope:
-    return Envelope(message.worker, Message(Kind.ACK, message.worker, EVERY_PART, request=message.request))
+    return Envelope(message.worker, Message(Kind.ACK, message.worker, message.part, request=message.request))
