@@ -1,9 +1,9 @@
 """What is predicted of a contestant before it trains: by the simulator, from a calibration, and by closed forms.
 
 The closed form of a step is C + what the network needs, with nothing of it hidden behind computing. Allreduce costs
-what its algorithm does, such as 2(p−1)/p·nβ of the ring. In lockstep, k servers of their own need
-(max(1, w/k) + w/(ks))·nβ in s slices, and servers beside the workers 2(w−1)/k·nβ. Without lockstep a step takes as long
-as alone, or as long as the busiest port needs for everybody's bytes.
+what its algorithm does, such as 2(p−1)/p·nβ of the ring. In lockstep, servers of their own need max(1, w/k)·nβ each
+way, and servers beside the workers (w−1)/k·nβ each way. Without lockstep a step takes as long as alone, or as long as
+the busiest port needs for everybody's bytes.
 """
 
 from __future__ import annotations
@@ -92,20 +92,13 @@ def theory_seconds(contestant: Contestant, nbytes: int, workload: Workload, prof
     if not contestant.servers:
         return compute + theory.seconds(catalogue.parse(contestant.algorithm), contestant.ranks, nbytes, *costs)
     workers, servers = contestant.workers, contestant.servers
+    if contestant.synchronous:
+        beside = contestant.colocated
+        return compute + server_theory.shared_seconds(workers, servers, nbytes, *costs, colocated=beside)
     slices = workload.slices(nbytes, servers)
-    if contestant.colocated:
-        return _beside(contestant, nbytes, workload, costs)
-    if contestant.synchronous:
-        return compute + server_theory.separate_seconds(workers, servers, nbytes, *costs, slices)
-    return workers / server_theory.asynchronous_bound([compute] * workers, servers, nbytes, *costs, slices)
-
-
-def _beside(contestant: Contestant, nbytes: int, workload: Workload, costs: tuple[float, float, float]) -> float:
-    """One server beside each worker: of n bytes 1/w stays on the host."""
-    workers, servers = contestant.workers, contestant.servers
-    if contestant.synchronous:
-        return workload.compute + server_theory.colocated_seconds(workers, servers, nbytes, *costs)
+    if not contestant.colocated:
+        return workers / server_theory.asynchronous_bound([compute] * workers, servers, nbytes, *costs, slices)
     alpha, beta, gamma = costs
-    away = (workers - 1) / workers * nbytes
-    last = nbytes / (servers * workload.slices(nbytes, servers))
-    return max(workload.compute + 2 * alpha + away * beta + last * (beta + gamma), 2 * away * beta)
+    away = (workers - 1) / workers * nbytes  # of n bytes 1/w stays on the host
+    last = nbytes / (servers * slices)
+    return max(compute + 2 * alpha + away * beta + last * (beta + gamma), 2 * away * beta)
