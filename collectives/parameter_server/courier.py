@@ -60,6 +60,8 @@ class Courier:
         self.failure: Exception | None = None
         self.heard = time.monotonic()
         """When the last message came."""
+        self.dead: frozenset[int] = frozenset()
+        """The ranks of whose death it has heard."""
         self._own = endpoint.comm.rank
         self._local: deque[Message] = deque()
         self._lock = threading.Lock()

@@ -70,13 +70,7 @@ class Endpoint:
 
     def receive(self) -> list[Arrived]:
         """What has arrived in whole, in the order in which each rank sent it."""
-        for _ in range(_LOOKS):
-            message = self.comm.Improbe(status=self._status)
-            if message is None:
-                break
-            buffer = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)
-            request = message.Irecv([buffer, MPI.BYTE])
-            self._receiving[self._status.Get_source()].append((request, buffer))
+        self._begin()
         found: list[Arrived] = []
         for source, receiving in enumerate(self._receiving):
             while receiving and receiving[0][0].Test():
@@ -94,6 +88,16 @@ class Endpoint:
             if time.monotonic() > deadline:
                 raise ServerTimeout(f"rank {self.comm.rank}: a message that had begun to come did not end")
         self.comm.Free()
+
+    def _begin(self) -> None:
+        """Begin to receive what is there."""
+        for _ in range(_LOOKS):
+            message = self.comm.Improbe(status=self._status)
+            if message is None:
+                break
+            buffer = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)
+            request = message.Irecv([buffer, MPI.BYTE])
+            self._receiving[self._status.Get_source()].append((request, buffer))
 
     def _send_to(self, rank: int) -> bool:
         sending, queue = self._sending[rank], self._queues[rank]

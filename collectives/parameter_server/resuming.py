@@ -21,7 +21,7 @@ from collectives.parameter_server.consistency import spelled
 from collectives.parameter_server.server import Server
 from collectives.parameter_server.sharding import Sharding
 
-__all__ = ["Keeping", "newest_of_all"]
+__all__ = ["Keeping", "facts_of", "newest_of_all"]
 
 
 @dataclass(slots=True)
@@ -66,18 +66,17 @@ def facts_of(configuration: Configuration, sharding: Sharding, optimiser: object
     }
 
 
-def newest_of_all(keeping: Keeping, homes: Mapping[int, Any], facts: Mapping[str, Any], *, lockstep: bool) \
-        -> dict[int, Checkpoint]:  # fmt: skip
+def newest_of_all(keeping: Keeping, configuration: Configuration, facts: Mapping[str, Any]) -> dict[int, Checkpoint]:
     """By home, where to go on from; empty to start anew. Every rank that looks finds the same.
 
     Raises CheckpointError where there are some and no moment is common to all homes, or they are of another run.
     """
-    looked = {home: keeping.of(home).whole() for home in homes}
+    looked = {home: keeping.of(home).whole() for home in range(configuration.servers)}
     whole = {home: {each.number: each for each in found} for home, (found, _) in looked.items()}
     for checkpoint in (each for found in whole.values() for each in found.values()):
         if differing := [name for name in facts if checkpoint.facts.get(name) != facts[name]]:
             raise CheckpointError(f"{checkpoint.path} is of a run with another {', '.join(differing)}")
-    if not lockstep:
+    if configuration.consistency.spare is None:
         return {home: found[max(found)] for home, found in whole.items() if found}
     common = set[int].intersection(*(set(found) for found in whole.values()))
     if common:

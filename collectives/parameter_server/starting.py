@@ -18,9 +18,12 @@ from collectives.parameter_server.endpoint import WINDOW, Endpoint, settled
 from collectives.parameter_server.errors import ServerError, ServerTimeout
 from collectives.parameter_server.layout import Piece, pieces
 from collectives.parameter_server.payloads import Floats
+from collectives.parameter_server.resuming import Keeping
 from collectives.parameter_server.server import Server, layerwise
 from collectives.parameter_server.sharding import Sharding
 from collectives.parameter_server.statistics import ServerStatistics
+from collectives.parameter_server.surviving import surviving_courier
+from collectives.parameter_server.ulfm import enabled
 from collectives.parameter_server.worker import Worker
 from kernels.optimise import Optimiser
 
@@ -42,13 +45,15 @@ class Served:
 def start(
     comm: MPI.Intracomm, configuration: Configuration, tensors: Mapping[str, Floats], *, optimiser: Optimiser,
     limit: float = LIMIT, window: int = WINDOW, before: Callable[[Server], Handler] | None = None,
+    keeping: Keeping | None = None,
 ) -> Worker | Served:  # fmt: skip
     """Begin a parameter server on all ranks of ``comm``, as ``configuration`` says. Collective.
 
     A worker's rank gets a Worker; a rank that only serves does so until all workers have ended, then gets a Served.
     ``tensors``: contiguous float32 arrays by name, of the same names and shapes on all ranks; all begin with worker
     0's numbers, which are written to everyone's. ``limit``: seconds that anyone waits for anyone. ``before`` may put
-    something before this rank's server, such as its replication.
+    something before this rank's server. ``keeping``: checkpoints, from which a job that is started again goes on; its
+    workers ``join`` first. With them, with replicas, and in a job that outlives its ranks, ranks may die.
     Cost: the parameters broadcast once. Raises ValueError for a communicator of another size, ranks that disagree on
     what was given, and tensors that do not fit; ServerTimeout for a rank that does not come.
     """
@@ -62,14 +67,32 @@ def start(
     found = pieces(sharding, None, tensors)
     weights = _shared(private, sharding.count, found, limit)
     number = configuration.server_at(comm.rank)
+    if configuration.replicas > 1 or keeping is not None or enabled():
+        courier = surviving_courier(
+            private, configuration, sharding, lambda home: Server(configuration, sharding, home, weights, optimiser),
+            run=run, window=window, keeping=keeping,
+        )  # fmt: skip
+        return _begun(courier, configuration, sharding, comm.rank, tensors, limit)
     server = None if number is None else Server(configuration, sharding, number, weights, optimiser)
     handler = before(server) if before is not None and server is not None else server
     courier = Courier(Endpoint(private, window), run, handler)
-    if comm.rank < configuration.workers:
-        return _working(courier, configuration, sharding, comm.rank, tensors, limit)
+    return _begun(courier, configuration, sharding, comm.rank, tensors, limit)
+
+
+def _begun(
+    courier: Courier,
+    configuration: Configuration,
+    sharding: Sharding,
+    rank: int,
+    tensors: Mapping[str, Floats],
+    limit: float,
+) -> Worker | Served:
+    number = configuration.server_at(rank)
+    if rank < configuration.workers:
+        return _working(courier, configuration, sharding, rank, tensors, limit)
     assert number is not None
-    assert handler is not None
-    return _serving(courier, number, handler, limit)
+    assert courier.server is not None
+    return _serving(courier, number, courier.server, limit)
 
 
 def _working(

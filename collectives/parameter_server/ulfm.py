@@ -8,22 +8,28 @@ Mitigation". No communicator is shrunk: ranks keep their numbers, and nobody has
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections import deque
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
-from collectives.parameter_server.messages import Message, packed, parsed
+from collectives.parameter_server.endpoint import WINDOW, Arrived, Endpoint
+from collectives.parameter_server.messages import Bytes
 
-__all__ = ["Arrival", "Deaths", "Parting", "Post"]
+__all__ = ["Deaths", "Parting", "SurvivingEndpoint", "enabled"]
 
+_SWITCH = "OMPI_MCA_mpi_ft_enable"
 _GONE = frozenset({MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING})
 
 
+def enabled() -> bool:
+    """Whether this job goes on when a rank dies: ``mpirun --with-ft ulfm`` says so to Open MPI's ranks."""
+    return os.environ.get(_SWITCH, "0") not in ("0", "false")
+
+
 class Deaths:
-    """Which ranks of ``comm`` have died. ``comm`` must return errors (``MPI.ERRORS_RETURN``)."""
+    """Which ranks of ``comm`` have died."""
 
     def __init__(self, comm: MPI.Comm) -> None:
         self._comm = comm
@@ -32,36 +38,29 @@ class Deaths:
     def new(self) -> tuple[int, ...]:
         """Those that died since the last call, in ascending order; receiving from any rank works again. No message."""
         group = self._comm.Get_failed()
-        if group.size == len(self.ranks):
+        try:
+            if group.size == len(self.ranks):
+                return ()
+            self._comm.Ack_failed(group.size)
+            everyone = self._comm.Get_group()
+            found = frozenset(group.Translate_ranks(None, everyone))
+            everyone.Free()
+        finally:
             group.Free()
-            return ()
-        everyone = self._comm.Get_group()
-        found = frozenset(group.Translate_ranks(None, everyone))
-        self._comm.Ack_failed(group.size)
-        group.Free()
-        everyone.Free()
         new = sorted(found - self.ranks)
         self.ranks = found
         return tuple(new)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message and the rank that sent it."""
-
-    source: int
-    message: Message
-
-
 class Parting:
-    """An agreement that no more is to be said, which the dead do not hold up."""
+    """An agreement of the ranks of ``comm`` that no more will be said, which the dead do not hold up."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm, self._flag = comm, np.ones(1, np.int32)
         self._request = comm.Iagree(self._flag)
 
     def done(self) -> bool:
-        """Whether all who live have come to it."""
+        """Whether all who live have come to it. Go on with messages until then: somebody may need an answer."""
         try:
             return self._request.Test()
         except MPI.Exception as fault:
@@ -74,64 +73,52 @@ class Parting:
         return False
 
 
-class Post:
-    """Sends and receives messages of run ``run`` on a private copy of ``comm``; what the dead were to get is dropped.
+class SurvivingEndpoint(Endpoint):
+    """An endpoint that drops what the dead were to get, and what they had not sent in whole; ``deaths`` names them."""
 
-    Collective. Nothing here waits: call ``arrivals`` again and again, for MPI makes progress there.
-    """
+    def __init__(self, comm: MPI.Intracomm, window: int = WINDOW) -> None:
+        super().__init__(comm, window)
+        comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self.deaths = Deaths(comm)
 
-    def __init__(self, comm: MPI.Intracomm, run: int) -> None:
-        self.comm = comm.Dup()
-        self.comm.Set_errhandler(MPI.ERRORS_RETURN)
-        self.deaths = Deaths(self.comm)
-        self.run = run
-        self._leaving: list[tuple[MPI.Request, NDArray[np.uint8]]] = []
+    def bury(self, rank: int) -> None:
+        """Forget what ``rank``, which is dead, was to get."""
+        self._queues[rank].clear()
+        self._sending[rank].clear()
+        self._under_way[rank] = 0
 
-    def send(self, rank: int, message: Message) -> None:
-        """Send without waiting. Its bytes are copied."""
-        if rank in self.deaths.ranks:
-            return
-        buffer = packed(message, self.run)
+    def receive(self) -> list[Arrived]:
+        """What has arrived in whole, in the order in which each rank sent it."""
         try:
-            self._leaving.append((self.comm.Isend(buffer, rank), buffer))
+            self._begin()
+        except MPI.Exception as fault:
+            _only_deaths(fault)  # of one that ``deaths`` tells next
+        found: list[Arrived] = []
+        for source, receiving in enumerate(self._receiving):
+            found += [Arrived(source, buffer) for buffer in _ended(receiving)]
+        return found
+
+    def _send_to(self, rank: int) -> bool:
+        if rank not in self.deaths.ranks:
+            try:
+                return super()._send_to(rank)
+            except MPI.Exception as fault:
+                _only_deaths(fault)
+        self.bury(rank)
+        return False
+
+
+def _ended(receiving: deque[tuple[MPI.Request, Bytes]]) -> list[Bytes]:
+    found: list[Bytes] = []
+    while receiving:
+        try:
+            if not receiving[0][0].Test():
+                break
+            found.append(receiving.popleft()[1])
         except MPI.Exception as fault:
             _only_deaths(fault)
-
-    def arrivals(self) -> Iterator[Arrival]:
-        """All that has arrived. Refused for a message that cannot be trusted."""
-        self._leaving = [each for each in self._leaving if not _done(each[0])]
-        while (arrival := self._next()) is not None:
-            yield arrival
-
-    def parting(self) -> Parting:
-        """Begin to part: done when all living ranks have begun. Go on with ``arrivals`` until then."""
-        return Parting(self.comm)
-
-    @property
-    def idle(self) -> bool:
-        """Whether all that was sent has left."""
-        return not self._leaving
-
-    def _next(self) -> Arrival | None:
-        status = MPI.Status()
-        try:
-            found = self.comm.Improbe(status=status)
-            if found is None:
-                return None
-            buffer = np.empty(status.Get_count(MPI.BYTE), np.uint8)
-            found.Recv(buffer)
-        except MPI.Exception as fault:
-            _only_deaths(fault)  # of the sender while its message was on the way, or one that ``deaths`` tells next
-            return None
-        return Arrival(status.source, parsed(buffer, self.run, f"rank {status.source}"))
-
-
-def _done(request: MPI.Request) -> bool:
-    try:
-        return request.Test()
-    except MPI.Exception as fault:
-        _only_deaths(fault)
-        return True
+            receiving.popleft()
+    return found
 
 
 def _only_deaths(fault: MPI.Exception) -> None:

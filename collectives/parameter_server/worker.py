@@ -75,6 +75,17 @@ class Worker:
         return self._client.statistics
 
     @property
+    def clock(self) -> int:
+        """How many pushes of the whole model it made, those of an earlier run whose checkpoint is used included."""
+        return min(self._client.clocks.values())
+
+    @property
+    def living(self) -> tuple[int, ...]:
+        """The workers of whose death this one has not heard, itself among them: those that share a batch."""
+        workers = range(self.configuration.workers)
+        return tuple(worker for worker in workers if worker not in self._courier.dead)
+
+    @property
     def server(self) -> Handler | None:
         """The server that sits on this rank, if there is one."""
         return self._courier.server
