@@ -32,8 +32,8 @@ class Copied(Unweighted):
         return x, None
 
     def backward(self, weights: Tensors, kept: None, dy: Array, gradients: Tensors) -> Array:
-        """An allreduce."""
-        return self.team.summed(dy)
+        """An allreduce, if anyone wants it."""
+        return None if dy is None else self.team.summed(dy)
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """None."""
@@ -62,12 +62,11 @@ class Summed(Unweighted):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scattered(Unweighted):
-    """Each rank goes on with its share of ``units``. ``answered``: whether the gradient of the input is wanted."""
+    """Each rank goes on with its share of ``units``."""
 
     name: str
     team: Team
     units: int
-    answered: bool
 
     def forward(self, weights: Tensors, x: Array) -> tuple[Array, None]:
         """A view."""
@@ -75,8 +74,8 @@ class Scattered(Unweighted):
         return x[..., lo:hi], None
 
     def backward(self, weights: Tensors, kept: None, dy: Array, gradients: Tensors) -> Array:
-        """An allgather; None where nobody wants it."""
-        return self.team.gathered(dy, self.units) if self.answered else None
+        """An allgather, if anyone wants it."""
+        return None if dy is None else self.team.gathered(dy, self.units)
 
     def operations(self, x: Shape) -> tuple[Shape, int]:
         """None."""

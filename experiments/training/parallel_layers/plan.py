@@ -38,15 +38,15 @@ class Shared:
     cuts: Mapping[str, Cut]
 
 
-def share(layers: Sequence[Layer], team: Team, *, answered: bool) -> Shared:
-    """This rank's share of ``layers``. ``answered``: whether anyone wants the gradient of their input.
+def share(layers: Sequence[Layer], team: Team) -> Shared:
+    """This rank's share of ``layers``.
 
     UsageFault where a layer has fewer units than the team has ranks, with the sizes that work.
     """
     if team.size == 1:
         return Shared(tuple(layers), {})
     plan = _Plan(team)
-    plan.walk(layers, answered=answered)
+    plan.walk(layers)
     units, name = min(plan.units, default=(team.size, ""))
     if units < team.size:
         raise UsageFault(
@@ -62,40 +62,35 @@ class _Plan:
     cuts: dict[str, Cut] = field(default_factory=dict[str, Cut])
     units: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
-    def walk(self, layers: Sequence[Layer], *, answered: bool) -> None:
+    def walk(self, layers: Sequence[Layer]) -> None:
         """Plan one layer, or one pair, after the other."""
         at = 0
         while at < len(layers):
             layer, last = layers[at], at
             if isinstance(layer, _Product):
                 last = _partner(layers, at)
-                self._products(layers[at : last + 1], answered=answered)
+                self._products(layers[at : last + 1])
             elif isinstance(layer, CausalAttention):
-                self._attention(layer, answered=answered)
+                self._attention(layer)
             elif isinstance(layer, Residual):
-                self._residual(layer, answered=answered)
+                self._residual(layer)
             else:
                 self.layers.append(layer)
-            answered = answered or any(each.shapes() for each in layers[at : last + 1])
             at = last + 1
 
-    def _products(self, layers: Sequence[Layer], *, answered: bool) -> None:
+    def _products(self, layers: Sequence[Layer]) -> None:
         first, last = layers[0], layers[-1]
         assert isinstance(first, _Product)
         assert isinstance(last, _Product)
         if len(layers) == 1 and first.outputs <= first.inputs:
-            self.layers.append(Scattered(f"{first.name}.scattered", self.team, first.inputs, answered))
+            self.layers.append(Scattered(f"{first.name}.scattered", self.team, first.inputs))
             return self._by_inputs(first, first.inputs)
-        self._copied(first.name, answered=answered)
+        self.layers.append(Copied(f"{first.name}.copied", self.team))
         self._by_outputs(first)
         if len(layers) == 1:
             return self.layers.append(Gathered(f"{first.name}.gathered", self.team, first.outputs))
         self.layers += layers[1:-1]
         return self._by_inputs(last, first.outputs)
-
-    def _copied(self, name: str, *, answered: bool) -> None:
-        if answered:  # else nobody asks for the sum of gradients that it would make
-            self.layers.append(Copied(f"{name}.copied", self.team))
 
     def _by_outputs(self, layer: _Product) -> None:
         lo, hi = self._share(layer.name, layer.outputs)
@@ -112,9 +107,9 @@ class _Plan:
         others = math.prod(layer.shapes()["weight"]) // (units * layer.outputs)
         self.cuts[f"{layer.name}.weight"] = Cut((others, units, layer.outputs), 1)
 
-    def _attention(self, layer: CausalAttention, *, answered: bool) -> None:
+    def _attention(self, layer: CausalAttention) -> None:
         lo, hi = self._share(layer.name, layer.heads)
-        self._copied(layer.name, answered=answered)
+        self.layers.append(Copied(f"{layer.name}.copied", self.team))
         part = Partial(replace(layer, heads=hi - lo), self.team, added=("output_bias",))
         self.layers += part, Summed(f"{layer.name}.summed", self.team)
         self.cuts |= {
@@ -123,9 +118,9 @@ class _Plan:
             f"{layer.name}.output": Cut((layer.heads, layer.size * layer.width), 0),
         }
 
-    def _residual(self, layer: Residual, *, answered: bool) -> None:
+    def _residual(self, layer: Residual) -> None:
         body = _Plan(self.team)
-        body.walk(layer.body, answered=answered)
+        body.walk(layer.body)
         self.layers.append(replace(layer, body=tuple(body.layers)))
         self.cuts |= {f"{layer.name}.{name}": cut for name, cut in body.cuts.items()}
         self.units += [(units, f"{layer.name}.{name}") for units, name in body.units]

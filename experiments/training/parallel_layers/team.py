@@ -9,9 +9,11 @@ import numpy as np
 
 from collectives.schedule import extents
 from experiments.training.flat import Array
+from experiments.training.sums import Sums
 
 if TYPE_CHECKING:
     from collectives import Communicator
+    from collectives.catalogue import Algorithm
 
 __all__ = ["Team"]
 
@@ -19,13 +21,16 @@ __all__ = ["Team"]
 class Team:
     """Sums and gathers activations over ``comm``; ``seconds`` and ``nbytes`` count what that took and sent in all.
 
-    Sums have the same bits at all ranks, as our allreduce gives them, so whole tensors stay equal without a word.
+    Sums are by the allreduce called ``algorithm``, or the fastest by prediction. They have the same bits at all ranks,
+    so whole tensors stay equal without a word. Making one is collective.
     """
 
-    def __init__(self, comm: Communicator) -> None:
+    def __init__(self, comm: Communicator, algorithm: str = "") -> None:
         self.comm = comm
         self.rank, self.size = comm.rank, comm.size
         self.seconds, self.nbytes = 0.0, 0
+        self._sums = Sums(comm, algorithm)
+        self._chosen: dict[tuple[int, int], tuple[Algorithm, int]] = {}
 
     def share(self, units: int) -> tuple[int, int]:
         """This rank's range of so many units."""
@@ -34,9 +39,13 @@ class Team:
     def summed(self, array: Array) -> Array:
         """The sum over the team, in a new array. An allreduce: 2(p−1)/p of its bytes from each rank with a ring."""
         began = time.perf_counter()
+        key = array.size, array.itemsize
+        if key not in self._chosen:
+            self._chosen[key] = self._sums.algorithm(array.nbytes), self._sums.sent(*key)
+        algorithm, sent = self._chosen[key]
         total = np.empty(array.shape, array.dtype)
-        self.comm.Allreduce(np.ascontiguousarray(array), total)
-        self._count(began, 2 * array.nbytes * (self.size - 1) // self.size)
+        self.comm.Allreduce(np.ascontiguousarray(array), total, algorithm=algorithm)
+        self._count(began, sent)
         return total
 
     def gathered(self, part: Array, units: int) -> Array:

@@ -33,9 +33,10 @@ class Grid:
         UsageFault where the number of ranks does not divide. No wait lasts longer than ``limit`` seconds.
         """
         if stages < 1 or ways < 1 or comm.size % (stages * ways):
+            product = max(1, stages) * max(1, ways)
             raise UsageFault(
-                f"{comm.size} ranks cannot be cut into pipelines of {stages} stages with {ways} ranks each: take a "
-                f"multiple of {max(1, stages) * max(1, ways)} ranks, or stages · ways among {_divisors(comm.size)}"
+                f"{comm.size} ranks cannot be cut into {stages} stages of {ways} ways: take a multiple of {product} "
+                f"ranks, or stages and ways whose product is one of {_divisors(comm.size)}"
             )
         replicas = comm.size // (stages * ways)
         place = comm.rank % ways

@@ -37,9 +37,9 @@ class ModelParallel:
     """This rank's share of one stage, and the optimiser's state for it.
 
     A replica's grains go through the stages in ``micro`` micro-batches (0: one for each grain); each stage's gradients
-    are then summed over the replicas by ``algorithm``. In deterministic mode micro-batches are grains and their
-    gradients are summed exactly, so a pipeline ends with the bits of one process; shares of layers could not, for the
-    sums within layers round.
+    are then summed over the replicas. All sums are by ``algorithm``. In deterministic mode micro-batches are grains and
+    their gradients are summed exactly, so a pipeline ends with the bits of one process; shares of layers could not, for
+    the sums within layers round.
 
     Memory: a share of parameters, gradients and the optimiser's state, and the activations that the order keeps.
     Raises UsageFault on all ranks for what does not divide.
@@ -53,10 +53,10 @@ class ModelParallel:
         costs = _costs(task)
         cuts = _stages(task, costs, stages)
         self._grid = Grid.of(task.comm, stages, ways, task.limit)
-        self.team = Team(self._grid.team)
+        self.team = Team(self._grid.team, algorithm)
         lo, hi = self._range = cuts[self._grid.line.rank]
         layers = task.model.layers
-        shared = share(layers[lo:hi], self.team, answered=lo > 0)
+        shared = share(layers[lo:hi], self.team)
         self._holding = Holding.of([layers[lo:hi] for lo, hi in cuts], shared, self.team, self._grid.line)
         self._part = sum(costs[lo:hi]) / max(1, sum(costs)) / ways
         self._shares = Equal(task.batches.grains, self._grid.replicas.size, self._grid.replicas.rank)
@@ -176,10 +176,13 @@ def _parameters(layer: Layer) -> int:
 
 
 def _stages(task: Task, costs: Sequence[int], stages: int) -> tuple[tuple[int, int], ...]:
+    """The layers of each stage; those before the first that learns are with it, for none needs their gradients."""
+    first = next((at for at, layer in enumerate(task.model.layers) if layer.shapes()), 0)
     try:
-        return cut(costs, stages)
+        ranges = cut([sum(costs[: first + 1]), *costs[first + 1 :]], stages)
     except ValueError as fault:
-        raise UsageFault(f"{task.model.name}: {fault}") from None
+        raise UsageFault(f"{task.model.name}: from its first that learns on, {fault}") from None
+    return tuple((lo + first if lo else 0, hi + first) for lo, hi in ranges)
 
 
 def _micro_batches(task: Task, replicas: int, replica: int, micro: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ class Pipeline:
 
     ``stages``: how many, by default one a rank; with fewer there are replicas, among which the batch is shared.
     ``order``: of ``collectives.pipeline``. ``micro``: micro-batches of a replica, by default its grains. ``ways``: so
-    many ranks share the layers of each stage (as in ``tensor``). ``algorithm``: which allreduce sums over replicas.
+    many ranks share the layers of each stage (as in ``tensor``). ``algorithm``: which allreduce makes all sums.
     """
 
     stages: int = 0

@@ -16,7 +16,7 @@ class Tensor:
     """Layers are cut among ranks, in pairs by outputs and inputs, attention by heads.
 
     ``ways``: among how many, by default all; with fewer there are replicas, among which the batch is shared.
-    ``micro``: a replica's samples go through in so many pieces. ``algorithm``: which allreduce sums over replicas.
+    ``micro``: a replica's samples go through in so many pieces. ``algorithm``: which allreduce makes all sums.
     """
 
     ways: int = 0
