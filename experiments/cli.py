@@ -35,6 +35,7 @@ from experiments import (
 from experiments import run as run_command
 from experiments.cluster import command as cluster
 from experiments.errors import Failure, UsageFault
+from experiments.training import command as train
 from experiments.training import large_batch_command
 from experiments.training.comparison import command as compare_training
 
@@ -89,6 +90,7 @@ app.command("report")(report.command)
 app.command("sweep")(sweep.command)
 app.command("scale")(scale.command)
 app.command("scaling", cls=scaling.Command)(scaling.command)
+app.command("train")(train.command)
 app.command("large-batch")(large_batch_command.command)
 app.command("compare-training")(compare_training.command)
 app.command("doctor")(doctor.command)

@@ -27,6 +27,7 @@ TIME_LIMIT = 60.0
 CELL_LIMIT = 300.0
 
 _STARTUP = 1.5  # seconds that a launch takes beside its samples, until one has shown it
+_BAD_USE = 2
 _GRACE = 120.0  # seconds for mpirun and Python to start, before a launch counts as hung
 
 
@@ -154,6 +155,8 @@ def run_ranks(
 ) -> launch.Launch:
     """Run a program on ranks to its end; raises Failure with a story if that is no good one or does not come.
 
+    What the ranks call bad use (exit code 2, see ``on_ranks``) is raised as the UsageFault that it was.
+
     ``limit``: seconds that it may take, beside its start. ``where`` says how far it came. ``place``: where they run.
     """
     started = place.command(ranks, program, mpi)
@@ -169,5 +172,7 @@ def run_ranks(
         how += f" (signal {ended.code - 128})"
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip(" -")]
     own = [line.removeprefix("ciranda: ") for line in lines if line.startswith("ciranda: ")] or lines[-4:]
+    if ended.code == _BAD_USE and any(line.startswith("ciranda: ") for line in lines):
+        raise UsageFault(" / ".join(dict.fromkeys(own)))
     words = f": {' / '.join(dict.fromkeys(own))}" if own else ""
     raise Failure(f"the job of {ranks} ranks {how} ({where()}){words}")

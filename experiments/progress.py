@@ -38,7 +38,10 @@ def last_line(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def watching(file: Path, notify: Notify | None, done: int, total: int) -> Generator[None]:
-    """Tell ``notify``, from a thread of its own, what ``file`` says beyond the ``done`` visits of earlier launches."""
+    """Tell ``notify``, from a thread of its own, what ``file`` says beyond ``done`` visits of earlier launches.
+
+    ``total``: of all launches; 0 where the file knows.
+    """
     if notify is None:
         yield
         return
@@ -55,4 +58,4 @@ def watching(file: Path, notify: Notify | None, done: int, total: int) -> Genera
 def _watch(file: Path, ended: threading.Event, notify: Notify, done: int, total: int) -> None:
     while not ended.wait(_PERIOD):
         if line := last_line(file):
-            notify(Progress(done + line["done"], total, line["case"]))
+            notify(Progress(done + line["done"], total or line["total"], line["case"]))
