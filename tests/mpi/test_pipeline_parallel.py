@@ -12,7 +12,7 @@ from mpi4py import MPI
 from collectives import Communicator
 from collectives.executors.faults import CollectiveError
 from experiments.errors import UsageFault
-from experiments.training import models, strategies
+from experiments.training import exact_sum, models, strategies
 from experiments.training.batches import Batches
 from experiments.training.dataset import Dataset
 from experiments.training.neighbours import Inbox, Patience
@@ -103,7 +103,7 @@ def test_a_run_goes_on_with_another_cut() -> None:
 @pytest.mark.parametrize(
     ("plan", "fault"),
     [
-        (f"pipeline:stages={SIZE + 1}", rf"{SIZE} ranks cannot be cut into {SIZE + 1} stages .* is one of 1"),
+        (f"tensor:ways={SIZE + 1}", rf"{SIZE} ranks cannot be cut into 1 stages of {SIZE + 1} ways: .* is one of 1"),
         ("pipeline:stages=1,micro=19", "samples cannot be cut into 19 equal micro-batches"),
         ("pipeline:stages=99", "mlp:.* learns on, 9 layers can be cut into 1 to 9 stages, not into 99"),
     ],
@@ -129,3 +129,12 @@ def test_a_neighbour_that_says_nothing_is_not_waited_for_without_end() -> None:
         with pytest.raises(CollectiveError, match=r"Forward\(0\) from rank 0 was not done after 0.05 s"):
             inbox.take("Forward(0)")
         line.Send(np.zeros(3, np.float32), 0)  # so that nothing is left behind
+
+
+def test_parts_of_a_vector_are_summed_in_the_unit_of_the_whole() -> None:
+    vector = np.ldexp(np.float32(1.5), -62 * np.arange(SIZE)).astype(np.float32)
+    whole, part = vector.copy(), vector[RANK : RANK + 1].copy()
+    alone = Communicator(MPI.COMM_SELF)
+    exact_sum.allreduce(alone, [vector], 2, whole)
+    exact_sum.allreduce(alone, [part.copy()], 2, part, among=Communicator(MPI.COMM_WORLD))
+    assert part[0] == whole[RANK]
