@@ -26,7 +26,7 @@ def spelled(kind: str, text: str, known: Mapping[str, Callable[..., Made]]) -> C
         nearest = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
         raise UsageFault(f"no {kind} is called {name!r}; known: {', '.join(nearest)}")
     parameters = inspect.signature(known[name]).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    defaults: dict[str, Any] = {each.name: each.default for each in parameters if type(each.default) in (int, tuple)}
     given: dict[str, int | tuple[int, ...]] = {}
     for item in rest.split(",") if rest else []:
         key, _, value = item.partition("=")

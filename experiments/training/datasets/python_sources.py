@@ -36,7 +36,7 @@ class PythonSources:
                 break
         if len(text) < self.length:
             raise UsageFault(f"{folder} has {len(text)} bytes of sources, and {self.length} are wanted")
-        codes = np.frombuffer(bytes(text[: self.length]), np.uint8)
+        codes = np.frombuffer(text[: self.length], np.uint8)
         return Raw((codes,), f"the standard library's sources of Python {platform.python_version()}")
 
     def dataset(self, raw: Raw) -> Dataset:

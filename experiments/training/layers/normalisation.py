@@ -12,7 +12,7 @@ from experiments.training.arrays import namespace
 from experiments.training.flat import Array, Shape
 from experiments.training.layer import Tensors
 
-__all__ = ["LayerNorm"]
+__all__ = ["LEAST_VARIANCE", "LayerNorm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class LayerNorm:
     def forward(self, weights: Tensors, x: Array) -> tuple[Array, tuple[Array, Array]]:
         """Keeps what is normalised, and 1/√(variance + 10⁻⁵)."""
         even = x - x.mean(-1, keepdims=True)
-        factor = 1 / namespace(x).sqrt((even * even).mean(-1, keepdims=True) + _LEAST_VARIANCE)
+        factor = 1 / namespace(x).sqrt((even * even).mean(-1, keepdims=True) + LEAST_VARIANCE)
         even *= factor
         return even * weights["scale"] + weights["shift"], (even, factor)
 
@@ -56,4 +56,4 @@ class LayerNorm:
         return x, 3 * math.prod(x)
 
 
-_LEAST_VARIANCE = 1e-5
+LEAST_VARIANCE = 1e-5
