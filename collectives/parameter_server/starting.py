@@ -25,6 +25,7 @@ from collectives.parameter_server.statistics import ServerStatistics
 from collectives.parameter_server.surviving import surviving_courier
 from collectives.parameter_server.ulfm import enabled
 from collectives.parameter_server.worker import Worker
+from kernels import checksum
 from kernels.optimise import Optimiser
 
 __all__ = ["LIMIT", "Served", "start"]
@@ -108,6 +109,7 @@ def _working(
             "a worker carries messages beside its computing, which needs MPI_THREAD_MULTIPLE: "
             "leave mpi4py.rc.thread_level at 'multiple'"
         )
+    checksum.get("crc32c")(np.zeros(1, np.uint8))  # Numba is imported here: two threads at once break its imports
     worker = Worker(courier, configuration, sharding, number, tensors, limit)
     courier.start()
     return worker
