@@ -19,8 +19,10 @@ from experiments.samples import write_folder
 from experiments.scaling import grounds
 from experiments.scaling.cells import MORE_SIZES
 from experiments.scaling.run import Request, run
+from experiments.training.comparison import run as comparison
+from experiments.training.comparison.run import compare
 
-__all__ = ["FULL", "LOCAL", "LOCAL_RANKS", "QUICK", "USUAL", "Extent", "Scale", "measure", "scale"]
+__all__ = ["FULL", "LOCAL", "LOCAL_RANKS", "QUICK", "TRAINING_RANKS", "USUAL", "Extent", "Scale", "measure", "scale"]
 
 _KIBI, _MEBI = 2**10, 2**20
 
@@ -43,6 +45,7 @@ class Extent:
 class Scale:
     """How much is measured of scaling; ``time_limit`` (seconds) holds the ``calibration`` too.
 
+    ``training``: seconds for the comparison of training strategies, on the same place and by the same calibration.
     ``local``: what is measured on this machine itself beside it, where scaling had an emulated cluster.
     """
 
@@ -50,6 +53,7 @@ class Scale:
     launches: int
     time_limit: float
     calibration: float
+    training: float
     local: Extent
 
 
@@ -64,8 +68,11 @@ MORE_LOCAL = Extent(MORE_SIZES, launches=5, samples=60, time_limit=240.0, calibr
 USUAL_SIZES = (8, 512, 4 * _KIBI, 16 * _KIBI, 64 * _KIBI, 256 * _KIBI, _MEBI)
 """Up to 1 MiB: at 100 Mbit/s one round of all algorithms at 16 MiB takes longer than a report may."""
 
-USUAL = Scale(USUAL_SIZES, launches=2, time_limit=150.0, calibration=15.0, local=LOCAL)
-FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, local=MORE_LOCAL)
+TRAINING_RANKS = (2, 4, 8)
+"""Rank counts of the comparison of training strategies."""
+
+USUAL = Scale(USUAL_SIZES, launches=2, time_limit=108.0, calibration=15.0, training=42.0, local=LOCAL)
+FULL = Scale(MORE_SIZES, launches=5, time_limit=900.0, calibration=40.0, training=300.0, local=MORE_LOCAL)
 
 
 def scale(
@@ -73,8 +80,9 @@ def scale(
 ) -> Sequence[str]:
     """Measure scaling into ``folder`` on the place ``on``, by ``profile`` or calibrating; returns stories of faults.
 
-    Where that place is an emulated cluster, this machine itself is measured into ``folder/local``. Cost: about
-    the two time limits. Raises UsageFault for a place that is not ready, and Failure when a launch dies.
+    Where that place is an emulated cluster, this machine itself is measured into ``folder/local``. Training by
+    parameter servers and by allreduce is compared on the same place. Cost: about the three time limits. Raises
+    UsageFault for a place that is not ready, and Failure when a launch dies.
     """
     stories: list[str] = []
     with grounds.chosen(on, ranks) as ground:
@@ -93,10 +101,25 @@ def scale(
                 notify=lambda now: measuring(now.done / now.total, f"measuring {now.case}"),
             )  # fmt: skip
             measuring(1, f"measured {len(found.records)} cells on {ground.place.name}")
+            training = step(f"training on {ground.place.name}", 1)
+            trained = compare(
+                training_request(kept, extent.training, mpi, ground.place), folder, found.profile, place=ground.place,
+                reason=ground.reason, notify=lambda now: training(now.done / now.total, f"training by {now.case}"),
+            )  # fmt: skip
+            training(1, f"trained in {sum(one.steps > 0 for one in trained.records)} ways on {ground.place.name}")
         stories += found.stories
     if ground.place.name == places.Cluster.name:  # after the cluster is gone, which would take its part of the cores
         stories += measure(folder / "local", LOCAL_RANKS, extent.local, mpi)
     return stories
+
+
+def training_request(ranks: Sequence[int], time_limit: float, mpi: str, place: places.Place) -> comparison.Request:
+    """What is compared in training where so many ranks have been measured; fewer where all share one machine."""
+    wanted = LOCAL_RANKS if place.name == places.Local.name else TRAINING_RANKS
+    most = max(ranks)
+    return comparison.Request(
+        tuple(count for count in wanted if count <= most) or (most,), time_limit=time_limit, mpi=mpi
+    )
 
 
 def measure(folder: Path, ranks: Sequence[int], extent: Extent, mpi: str) -> Sequence[str]:

@@ -20,6 +20,7 @@ class Calls:
     """What was asked for, in order; ``up`` says whether the place is there."""
 
     scaled: list[tuple[Any, Path, Any, str]] = field(default_factory=list)
+    trained: list[tuple[Any, Path, Any, str]] = field(default_factory=list)
     local: list[tuple[Path, Sequence[int]]] = field(default_factory=list)
     up: bool = False
 
@@ -33,7 +34,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         assert seen.up
         assert notify is not None
         seen.scaled.append((request, folder, place, reason))
-        return SimpleNamespace(records=[], stories=["one"])
+        return SimpleNamespace(records=[], stories=["one"], profile="calibrated")
+
+    def compare(request: Any, folder: Path, profile: Any, *, place: Any, reason: str, notify: Any) -> Any:
+        assert seen.up
+        assert profile == "calibrated"
+        assert notify is not None
+        seen.trained.append((request, folder, place, reason))
+        return SimpleNamespace(records=[])
 
     def measure(folder: Path, ranks: Sequence[int], _extent: Any, _mpi: str) -> list[str]:
         assert not seen.up
@@ -41,6 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         return ["two"]
 
     monkeypatch.setattr(measuring, "run", run)
+    monkeypatch.setattr(measuring, "compare", compare)
     monkeypatch.setattr(measuring, "measure", measure)
     return seen
 
@@ -65,6 +74,9 @@ def test_beside_a_cluster_the_machine_itself_is_measured_when_the_cluster_is_gon
     assert (folder, place, reason) == (tmp_path, cluster, "because")
     assert (request.ranks, request.mpi, request.sizes) == ((2, 4), "mpich", USUAL.sizes)  # no host for 8 ranks
     assert calls.local == [(tmp_path / "local", LOCAL_RANKS)]
+    ((request, *rest),) = calls.trained
+    assert rest == [tmp_path, cluster, "because"]
+    assert (request.ranks, request.mpi, request.time_limit) == ((2, 4), "mpich", USUAL.training)
 
 
 def test_without_a_cluster_local_ranks_are_measured_once_and_the_reason_is_told(
@@ -74,13 +86,14 @@ def test_without_a_cluster_local_ranks_are_measured_once_and_the_reason_is_told(
     assert scale(tmp_path, (2, 4, 8), USUAL, "openmpi", "auto") == ["one"]
     assert calls.scaled[0][0].ranks == (2, 4, 8)
     assert calls.local == []
+    assert calls.trained[0][0].ranks == LOCAL_RANKS
     assert "ciranda: no cluster can be made here (no namespaces)\n" in capsys.readouterr().err
 
 
 def test_the_default_leaves_time_for_the_set_up_within_five_minutes() -> None:
     # 80 s of set-up, 10 s of forecast, and some 25 s of a cluster, of starts and of the page.
     local = USUAL.local.time_limit + len(LOCAL_RANKS) * (USUAL.local.calibration + 3)
-    assert 80 + USUAL.time_limit + local + 10 + 25 <= 300
+    assert 80 + USUAL.time_limit + USUAL.training + local + 10 + 25 <= 300
     assert QUICK.time_limit + 2 * QUICK.calibration <= 20
 
 

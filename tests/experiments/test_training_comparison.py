@@ -1,7 +1,6 @@
 """What is compared in training, its closed forms, its records and what they say together."""
 
 import json
-import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments import cli
 from experiments.errors import UsageFault
-from experiments.training.comparison import records
+from experiments.training import datasets, models, strategies
+from experiments.training.comparison import predictions, records, summary
 from experiments.training.comparison.contestants import Contestant, contestants
 from experiments.training.comparison.findings import findings
 from experiments.training.comparison.plan import LEAST, planned, shuffled
 from experiments.training.comparison.predictions import theory_seconds
 from experiments.training.comparison.workload import Workload
+from simulator.parameter_server import Handling
 from tests import training_records
 from tests.training_records import NBYTES, PROFILE, WORKLOAD
 
@@ -49,6 +51,8 @@ def test_the_closed_forms_say_what_the_claim_says(workers: int, nbytes: int) -> 
     assert ring == pytest.approx(2 * (workers - 1) / workers * wire)
     one = Contestant(workers + 1, consistency="bsp", servers=1)
     assert theory_seconds(one, nbytes, load, bare) == pytest.approx(2 * workers * wire)
+    many = Contestant(2 * workers, consistency="bsp", servers=workers)  # as many as workers: each worker's own port
+    assert theory_seconds(many, nbytes, load, bare) == pytest.approx(2 * wire)
     free = Contestant(workers + 1, consistency="async", servers=1)  # its port is what all wait for
     assert theory_seconds(free, nbytes, load, bare) == pytest.approx(max(2 * wire, workers * wire))
     beside = Contestant(workers, consistency="bsp", servers=workers, colocated=True)
@@ -65,24 +69,33 @@ def test_not_to_wait_is_never_slower_by_the_closed_forms() -> None:
 
 
 def test_servers_keep_up_from_where_the_closed_form_crosses() -> None:
-    said = training_records.trained((8,)).findings
-    own = next(row for row in said["crossings"] if not row["beside"] and row["over"] == "step")
-    assert [one["servers"] for one in own["ratios"]] == [1, 2, 4]
+    said = training_records.trained((4, 8)).findings["crossings"]
+    rows = {(row["ranks"], row["beside"], row["over"]): row for row in said}
+    own, samples = rows[8, False, "step"], rows[8, False, "sample"]
     falling = [one["theory"] for one in own["ratios"]]
+    assert [one["servers"] for one in own["ratios"]] == [1, 2, 4]
     assert falling == sorted(falling, reverse=True)
+    # 20 ms, then 7 workers at one server against the ring: 2 · 7 nβ and 2 · 7/8 nβ, nβ being 16 ms.
+    assert falling[0] == pytest.approx((20 + 2 * 7 * 16) / (20 + 2 * 7 / 8 * 16), rel=0.06)
     assert own["at"]["theory"] is None
-    assert 4 < falling[0] < 5
-    assert 1 < falling[-1] < 1.1
-    # One slice in time 2nβ loses to the ring's 1.75nβ; with two, the answers flow while pushes still come, and it wins.
-    chance = random.Random(1)
-    load = replace(WORKLOAD, partition=NBYTES // 16)
-    sliced = [
-        replace(training_records.record(one, chance), theory_seconds=theory_seconds(one, NBYTES, load, PROFILE))
-        for one in contestants((8,))
-    ]
-    steps, samples = [row for row in findings(sliced)["crossings"] if not row["beside"]]
-    assert (steps["over"], steps["at"]["theory"]) == ("step", 4)
-    assert (samples["over"], samples["at"]["theory"]) == ("sample", None)  # four of eight hosts compute nothing
+    assert rows[8, True, "step"]["at"]["theory"] == 8  # beside all workers: the ring's bytes and fewer messages
+    for one, other in zip(own["ratios"], samples["ratios"], strict=True):
+        assert other["measured"] == pytest.approx(one["measured"] * 8 / (8 - one["servers"]))
+    assert (8, True, "sample") not in rows
+
+
+def test_a_server_keeps_up_from_the_least_number_that_is_no_slower() -> None:
+    found = training_records.trained((8,)).records
+    ring = next(one for one in found if one.algorithm == "ring")
+    times = {1: 3.0, 2: 1.0, 4: 0.5}
+    made = [
+        replace(one, measured_seconds=times[one.servers] * (ring.measured_seconds or 0.0))
+        if one.consistency == "bsp" and not one.colocated else one
+        for one in found
+    ]  # fmt: skip
+    at = {(row["beside"], row["over"]): row["at"]["measured"] for row in findings(made)["crossings"]}
+    assert at[False, "step"] == 2
+    assert at[False, "sample"] == 4  # two of eight hosts that only serve cost a third more
 
 
 def test_errors_are_of_the_kind_that_they_are_said_to_be_of() -> None:
@@ -154,3 +167,111 @@ def test_ranks_of_one_number_stay_together_in_an_order_of_the_seeds_own() -> Non
         assert len([count for count, after in pairwise([*counts, None]) if count != after]) == 4
     assert orders[0] != orders[1]
     assert orders[0] == shuffled(steps, 0)
+
+
+def lines(seconds: list[list[float]], **more: object) -> list[dict[str, object]]:
+    """What ranks wrote down: a worker for each list of step times, and a server behind them."""
+    about = {"ranks": len(seconds) + 1, "algorithm": "", "consistency": "async", "servers": 1, "colocated": False}
+    curve = [[sum(seconds[0][: n + 1]), 0.3 * (n + 1)] for n in range(len(seconds[0]))]
+    workers = [
+        {**about, "rank": rank, "seconds": each, "exposed": [0.5 * one for one in each], "sent": [100] * len(each),
+         "staleness": [2, 1 + rank], "wire_bytes": 1000 * (rank + 1), **({"curve": curve} if rank == 0 else {}), **more}
+        for rank, each in enumerate(seconds)
+    ]  # fmt: skip
+    server = {**about, "rank": len(seconds), "seconds": [], "exposed": [], "sent": [], "staleness": [], **more}
+    return [*workers, {**server, "wire_bytes": 7000}]
+
+
+def test_steps_after_the_warm_up_count_and_bytes_of_all_ranks() -> None:
+    told = lines([[9.0, 9.0, 1.0, 1.0, 1.0], [9.0, 9.0, 2.0, 2.0, 2.0]])
+    ((one, mine),) = summary.by_contestant(told).items()
+    assert (one.servers, one.workers, one.consistency) == (1, 2, "async")
+    empty = records.TrainingRecord.empty(one, NBYTES, WORKLOAD)
+    found = summary.measured(empty, mine, wire=True)
+    assert (found.steps, found.samples, found.measured_seconds) == (5, 6, pytest.approx(1.5))
+    assert found.throughput == pytest.approx(32 * (1 / 1.0 + 1 / 2.0))  # each at its own speed
+    assert found.exposed_seconds == pytest.approx(0.75)
+    assert (found.sent_bytes, found.sent_most_bytes) == (pytest.approx(2000), pytest.approx(1400))
+    assert summary.measured(empty, mine, wire=False).sent_bytes == pytest.approx(200)
+    assert found.staleness == (4, 3)
+    assert (found.accuracy, found.target_seconds) == (pytest.approx(1.5), pytest.approx(19.0))  # 0.9 after three steps
+    never = summary.measured(replace(empty, target_accuracy=2.0), mine, wire=True)
+    assert never.target_seconds is None
+
+
+def test_efficiency_is_beside_as_many_ranks_alone() -> None:
+    alone, ring = (records.TrainingRecord.empty(one, NBYTES, WORKLOAD) for one in contestants((4,), ("ring",), ()))
+    known = summary.compared([replace(alone, throughput=100.0), replace(ring, throughput=300.0)])
+    assert [one.efficiency for one in known] == [1.0, 0.75]
+    assert summary.compared([ring])[0].efficiency is None
+
+
+@pytest.mark.parametrize(
+    ("contestant", "spelled"),
+    [
+        (Contestant(4, algorithm="ring"), "allreduce:algorithm=ring,bucket=131072B"),
+        (Contestant(4, consistency="bsp", servers=2), "ps:servers=2,partition=1048576B"),
+        (Contestant(4, consistency="ssp:3", servers=4, colocated=True),
+         "ssp:3,servers=4,partition=1048576B,colocated=true"),
+    ],
+)  # fmt: skip
+def test_every_contestant_is_a_strategy(contestant: Contestant, spelled: str) -> None:
+    assert WORKLOAD.strategy(contestant) == spelled
+    strategies.get(spelled)
+
+
+def test_the_simulator_is_asked_with_the_bytes_and_the_time_of_the_model() -> None:
+    data = datasets.get("digits")
+    model = models.get("mlp", data)
+    parts = predictions.layers(model, data.inputs.shape[1:], 0.02)
+    assert sum(layer.nbytes for layer in parts) == model.initial(0).vector.nbytes
+    assert sum(layer.forward + layer.backward for layer in parts) == pytest.approx(0.02)
+    few = [Contestant(1), Contestant(4, algorithm="ring"), *(one for one in contestants((4,), ()) if one.ranks > 1)]
+    free = dict.fromkeys(("bsp", "ssp:3", "async"), Handling())
+    found = predictions.predicted(few, model, data.inputs.shape[1:], WORKLOAD, PROFILE, handling=free, sharing=True)
+    for one, record in found.items():
+        assert record.theory_seconds is not None
+        if one.ranks > 1:
+            assert record.simulated_seconds == pytest.approx(record.theory_seconds, rel=0.35)
+            assert record.simulated_seconds > WORKLOAD.compute
+    stale = found[Contestant(4, consistency="async", servers=1)].simulated_staleness
+    assert stale is not None
+    assert stale > 0.5
+
+
+@pytest.mark.timeout(180)
+def test_real_ranks_train_in_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(PROFILE, ranks=2).save(tmp_path / "profile.json")
+    place = ["-n", "2", "--on", "local", "--profile", str(tmp_path / "profile.json"), "--output", str(tmp_path / "out")]
+    options = ["--compute", "2ms", "--time-limit", "10s", "--seed", "1", "--json"]
+    assert cli.run(["compare-training", *place, *options]) == 0, capsys.readouterr().err
+    content = json.loads(capsys.readouterr().out)
+    trained = records.read(tmp_path / "out")
+    assert trained is not None
+    assert trained.to_json() == content
+    assert {one.label for one in trained.records} == {one.label for one in contestants((2,))}
+    for one in trained.records:
+        assert one.steps >= LEAST
+        assert one.samples == (one.steps - one.warmup) * one.workers
+        assert 0.002 <= (one.measured_seconds or 0.0) < 1
+        assert one.accuracy == one.curve[-1][1]
+        assert one.sent_bytes is not None
+        assert (one.sent_bytes >= one.nbytes) == (one.ranks > 1)
+        assert bool(sum(one.staleness)) == bool(one.servers)
+        assert not one.synchronous or not one.staleness_max
+    assert max(one.accuracy or 0.0 for one in trained.records) > 0.5  # it does learn
+    assert content["environment"]["place"] == "local"
+    told = [json.loads(line) for line in (tmp_path / "out" / records.STEPS_FILE).read_text().splitlines()]
+    assert len(told) == sum(one.ranks for one in trained.records)
+
+
+def test_the_command_refuses_what_cannot_be_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, story in (
+        (["-n", "1"], "2 and more"),
+        (["--algorithms", "rong"], "ring"),
+        (["--consistencies", "bsp sloppy"], "sloppy"),
+        (["--compute", "0s"], "more than 0"),
+    ):
+        assert cli.run(["compare-training", *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert story in line

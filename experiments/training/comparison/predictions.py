@@ -9,7 +9,7 @@ the busiest port needs for everybody's bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from collectives import catalogue
@@ -24,17 +24,18 @@ from simulator.training import Layer
 
 __all__ = ["layers", "predicted", "theory_seconds"]
 
+_ALIKE, _DRAWN = 3, 10  # steps that are simulated: in lockstep one is like the other
 _FORWARD = 1 / 3  # share of computing: backward multiplies by the weights once and by the inputs once
-_HEADER = 64  # bytes of a message to or from a server beside its payload
 
 
 def predicted(
-    contestants: Iterable[Contestant], model: Model, sample: tuple[int, ...], workload: Workload, profile: Profile,
-    handling: Handling | None = None,
+    contestants: Iterable[Contestant], model: Model, sample: tuple[int, ...], workload: Workload, profile: Profile, *,
+    handling: Mapping[str, Handling], sharing: bool,
 ) -> dict[Contestant, TrainingRecord]:  # fmt: skip
-    """Records without a measured time. ``sample``: the shape of one; ``handling``: what servers' messages cost.
+    """Records without a measured time. ``sample``: the shape of one.
 
-    Cost: the simulation of some thirty steps with servers, up to 0.2 s for each contestant.
+    ``handling``: by consistency, what servers' messages take of processors; ``sharing``: messages share ports, as those
+    of TCP do. Cost: the simulation of up to ten steps with servers, up to 0.5 s for each contestant.
     """
     found: dict[Contestant, TrainingRecord] = {}
     parts = layers(model, sample, workload.compute)
@@ -43,7 +44,9 @@ def predicted(
         seconds = theory_seconds(one, nbytes, workload, profile)
         found[one] = replace(TrainingRecord.empty(one, nbytes, workload), theory_seconds=seconds)
         if one.ranks > 1:
-            answer = _simulated(one, parts, workload, profile, handling or Handling(header=_HEADER))
+            network, steps = networks.from_profile(profile, one.ranks), _ALIKE if one.synchronous else _DRAWN
+            job = strategies.Job(parts, network, steps=steps, sharing=sharing)
+            answer = strategies.predict(_strategy(one, workload, handling), job)
             found[one] = replace(
                 found[one], simulated_seconds=answer.median, simulated_throughput=answer.throughput * workload.batch,
                 simulated_exposed_seconds=max(0.0, answer.median - answer.compute),
@@ -68,13 +71,10 @@ def layers(model: Model, sample: tuple[int, ...], compute: float) -> tuple[Layer
     )
 
 
-def _simulated(
-    contestant: Contestant, parts: tuple[Layer, ...], workload: Workload, profile: Profile, handling: Handling
-) -> strategies.Prediction:
-    job = strategies.Job(parts, networks.from_profile(profile, contestant.ranks))
-    if contestant.servers:
-        return strategies.predict(strategies.Served(contestant.configuration(workload.partition), handling), job)
-    return strategies.predict(strategies.AllReduce(contestant.algorithm, workload.bucket), job)
+def _strategy(contestant: Contestant, workload: Workload, handling: Mapping[str, Handling]) -> strategies.Strategy:
+    if not contestant.servers:
+        return strategies.AllReduce(contestant.algorithm, workload.bucket)
+    return strategies.Served(contestant.configuration(workload.partition), handling[contestant.consistency])
 
 
 def _stale(answer: strategies.Prediction) -> float | None:

@@ -16,15 +16,17 @@ from experiments.errors import UsageFault
 from experiments.launches import run_ranks
 from experiments.places import LOCAL, Place
 from experiments.progress import Notify, last_line, watching
-from experiments.training import datasets, models
+from experiments.training import datasets, handling, models
 from experiments.training.comparison import predictions, records, summary
-from experiments.training.comparison.contestants import ALGORITHMS, CONSISTENCIES, contestants
+from experiments.training.comparison.contestants import ALGORITHMS, CONSISTENCIES, Contestant, contestants
 from experiments.training.comparison.findings import findings
 from experiments.training.comparison.plan import planned, shuffled
 from experiments.training.comparison.ranks import ABOUT, PLAN, PROGRESS, Visit, dump
 from experiments.training.comparison.records import STEPS_FILE, Trained, TrainingRecord
 from experiments.training.comparison.workload import Workload
 from experiments.work_folders import work_folder
+from kernels import optimise
+from simulator.parameter_server import Handling
 
 __all__ = ["Request", "compare"]
 
@@ -61,7 +63,8 @@ def compare(
     data = datasets.get(load.data)
     model = models.get(load.model, data)
     found = contestants(request.ranks, request.algorithms, request.consistencies)
-    expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile)
+    costs, tcp = _handling(request), place.name != LOCAL.name
+    expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile, handling=costs, sharing=tcp)
     seconds = {one: record.simulated_seconds or record.theory_seconds or 0.0 for one, record in expected.items()}
     steps = planned(seconds, deadline - time.monotonic() - _STARTUP)
     if not steps:
@@ -78,6 +81,14 @@ def compare(
     result = Trained(trained, around, findings(trained, profile.at(2).beta))
     records.write(folder, result)
     return result
+
+
+def _handling(request: Request) -> dict[str, Handling]:
+    """What a message of a server takes of a processor by each consistency, measured in this process."""
+    load = request.workload
+    optimiser = optimise.get(load.optimiser, learning_rate=load.learning_rate)
+    alike = {rules: Contestant(3, consistency=rules, servers=1) for rules in request.consistencies}
+    return {rules: handling.measured(one.configuration(load.partition), optimiser) for rules, one in alike.items()}
 
 
 def _launch(

@@ -17,6 +17,7 @@ from experiments.training.comparison.workload import Workload
 from experiments.training.dataset import Dataset
 from experiments.training.flat import Array, Flat
 from experiments.training.pace import Pace
+from experiments.training.strategies.servers import Member
 from experiments.training.strategy import Step, Strategy, Task
 from kernels import optimise
 
@@ -73,7 +74,8 @@ class Trainer:
             step = strategy.step(number + 1, rate)
             notes.add(number, time.perf_counter() - began, step)
             if workers.rank == 0:
-                notes.weights.append(strategy.weights.vector.copy())
+                held = strategy.own if isinstance(strategy, Member) else strategy.weights  # asking servers costs time
+                notes.weights.append(held.vector.copy())
 
     def _curve(self, notes: _Notes) -> list[tuple[float, float]]:
         """Seconds of training, and the accuracy on test samples of the weights that this rank had then."""
