@@ -25,6 +25,14 @@ __all__ = ["described", "get", "names", "parameters"]
 _KNOWN: Mapping[str, str] = MappingProxyType(
     {
         "allreduce": "experiments.training.strategies.allreduce:AllReduce",
+        "local-sgd": "experiments.training.strategies.local_sgd:LocalSGD",
+        "fsdp": "experiments.training.strategies.sharded:Sharded",
+        "ps": "experiments.training.strategies.parameter_server:Lockstep",
+        "ssp": "experiments.training.strategies.parameter_server:Stale",
+        "async": "experiments.training.strategies.parameter_server:Asynchronous",
+        "backup": "experiments.training.strategies.parameter_server:Spared",
+        "easgd": "experiments.training.strategies.elastic:Averaging",
+        "hogwild": "experiments.training.strategies.hogwild:OneSided",
         "tensor": "experiments.training.strategies.tensor:Tensor",
         "pipeline": "experiments.training.strategies.pipeline:Pipeline",
     }
