@@ -302,6 +302,7 @@ class Client:
 
     def _refused(self, message: Message, source: int) -> None:
         error = ServerRefused(f"rank {source} refused a message of worker {self.worker}: {message.text}")
+        self.statistics.refused += 1
         for flight in self.flights():
             if message.request in (0, flight.message.request) and self.addresses[flight.server] == source:
                 for ticket in flight.tickets:

@@ -60,12 +60,14 @@ class ServerStatistics:
 class WorkerStatistics:
     """Counts since the start. ``waited``: seconds in which the caller waited for answers.
 
-    ``staleness``: how many pushes (a part's each) missed how many updates; ``late`` were dropped.
+    ``staleness``: how many pushes (a part's each) missed how many updates; ``late`` were dropped. ``refused``: messages
+    that a server would not act on.
     """
 
     pushes: int = 0
     pulls: int = 0
     late: int = 0
+    refused: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
     waited: float = 0.0
