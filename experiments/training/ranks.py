@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def _facts(options: Options, given: Task, strategy: Strategy, course: Course) ->
         "kind": "run", "step": course.done, "steps": course.steps, **options.identity(),
         "compute": options.compute, "slow": options.slow or [], "balance": options.balance,
         "ranks": given.comm.size, "workers": strategy.workers.size, "lockstep": strategy.lockstep,
-        "grains": given.batches.grains, "parameters": int(strategy.weights.vector.size),
+        "grains": given.batches.grains, "parameters": sum(map(math.prod, given.model.shapes().values())),
         "library": library_name(MPI.Get_library_version()),
         "threads": {name: os.environ.get(name) for name in _THREADS},
     }  # fmt: skip
