@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from experiments.errors import UsageFault
 from experiments.training import datasets, models
@@ -19,6 +22,13 @@ CASES = {
     "convnet:channels=3x5,hidden=9": "digits",
     "transformer:layers=2,width=12,heads=3": TEXT,
 }
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two threads on a busy core spend 50 times as long waiting for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module", params=CASES)
