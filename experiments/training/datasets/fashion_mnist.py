@@ -40,10 +40,8 @@ class FashionMnist:
     def _part(self, part: str, wanted: int) -> tuple[Bytes, Bytes]:
         dots = _idx(self.folder / f"{part}-images-idx3-ubyte.gz", 3, wanted)
         labels = _idx(self.folder / f"{part}-labels-idx1-ubyte.gz", 1, wanted)
-        if len(dots) != len(labels) or labels.max() > 9:
-            raise UsageFault(
-                f"{self.folder}: {len(dots)} pictures and {len(labels)} labels up to {labels.max()} ({part})"
-            )
+        if labels.max() > 9:
+            raise UsageFault(f"{self.folder}: a label of {part} is {labels.max()}, more than 9: {_ANEW}")
         return dots, labels
 
 
@@ -55,9 +53,11 @@ def _idx(path: Path, dimensions: int, wanted: int) -> Bytes:
     try:
         with gzip.open(path) as file:
             magic, *shape = struct.unpack(f">{1 + dimensions}I", file.read(4 + 4 * dimensions))
-            if magic != 0x800 + dimensions or not 0 < wanted <= shape[0]:
-                raise UsageFault(f"{path}: {shape[0]} items with magic {magic:#x}, where {wanted} of bytes are wanted")
+            if magic != 0x800 + dimensions:
+                raise ValueError(f"its magic number is {magic:#x}, not {0x800 + dimensions:#x}")
+            if wanted > shape[0]:
+                raise ValueError(f"it has {shape[0]} items, and {wanted} are wanted")
             shape[0] = wanted
             return np.frombuffer(file.read(int(np.prod(shape))), np.uint8).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error) as fault:
-        raise UsageFault(f"{path}: {fault}: {_ANEW}") from fault
+        raise UsageFault(f"{path}: {fault}: take fewer, or {_ANEW}") from fault
