@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collectives import Communicator
     from collectives.catalogue import Algorithm
 
-__all__ = ["add", "allreduce", "exponent", "rounded"]
+__all__ = ["allreduce", "exponent", "rounded", "scale", "total"]
 
 Floats = NDArray[np.floating[Any]]
 Wholes = NDArray[np.int64]
@@ -49,9 +49,31 @@ def exponent(vectors: Iterable[Floats]) -> int | None:
     return found
 
 
-def add(vector: Floats, total: Wholes, scale: int) -> None:
-    """``total`` += vector · 2^scale, each element rounded to the next whole number, halves to even."""
-    total += np.rint(np.ldexp(vector.astype(np.float64), scale)).astype(np.int64)
+def scale(comm: Communicator, vectors: Iterable[Floats], terms: int) -> int:
+    """The power of two by which all ranks multiply: the least unit that serves ``terms`` vectors such as theirs.
+
+    Collective, an allreduce of 8 bytes. Raises FloatingPointError on all ranks where one of them has inf or NaN, and
+    names that rank.
+    """
+    from mpi4py import MPI
+
+    own = exponent(vectors)
+    largest = np.array([_SPOILT + comm.rank if own is None else own], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
+    if largest[0] >= _SPOILT:
+        raise FloatingPointError(
+            f"rank {largest[0] - _SPOILT} has inf or NaN in a gradient, which cannot be summed exactly: lower the "
+            "learning rate, or warm it up"
+        )
+    return 0 if largest[0] == _NOTHING else _BITS - (terms - 1).bit_length() - int(largest[0])
+
+
+def total(vectors: Iterable[Floats], scale: int, count: int) -> Wholes:
+    """The sum of vectors · 2^scale of ``count`` elements, each element rounded to a whole number, halves to even."""
+    found = np.zeros(count, np.int64)
+    for vector in vectors:
+        found += np.rint(np.ldexp(vector.astype(np.float64), scale)).astype(np.int64)
+    return found
 
 
 def rounded(total: Wholes, scale: int, out: Floats) -> None:
@@ -66,22 +88,10 @@ def allreduce(
     """The sum of all ranks' ``vectors``, of which there are ``terms`` on all ranks together, in everybody's ``out``.
 
     ``among``: these ranks and others, that have other parts of the same vectors, so that all use the same unit.
-    Raises FloatingPointError on all ranks where one of them has inf or NaN, and names that rank.
     """
     from mpi4py import MPI
 
-    own = exponent(vectors)
-    all_parts = among or comm
-    largest = np.array([_SPOILT + all_parts.rank if own is None else own], np.int64)
-    all_parts.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
-    if largest[0] >= _SPOILT:
-        raise FloatingPointError(
-            f"rank {largest[0] - _SPOILT} has inf or NaN in a gradient, which cannot be summed exactly: lower the "
-            "learning rate, or warm it up"
-        )
-    scale = 0 if largest[0] == _NOTHING else _BITS - (terms - 1).bit_length() - int(largest[0])
-    total = np.zeros(out.shape, np.int64)
-    for vector in vectors:
-        add(vector, total, scale)
-    comm.Allreduce(MPI.IN_PLACE, total, algorithm=algorithm)
-    rounded(total, scale, out)
+    power = scale(among or comm, vectors, terms)
+    whole = total(vectors, power, out.size)
+    comm.Allreduce(MPI.IN_PLACE, whole, algorithm=algorithm)
+    rounded(whole, power, out)

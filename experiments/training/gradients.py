@@ -15,11 +15,11 @@ from experiments.training.model import Model, Scores
 from experiments.training.shares import Shares
 from experiments.training.strategy import Task
 
-__all__ = ["Gradients", "added", "on_grid", "progress"]
+__all__ = ["FORWARD", "Gradients", "added", "on_grid", "progress", "work"]
 
 Ready = Callable[[Layer], None]
 
-_FORWARD = 1 / 3
+FORWARD = 1 / 3
 """Share of the forward pass in computing: backward multiplies by the weights once and by the inputs once."""
 
 _GRID = 2.0**24
@@ -85,14 +85,18 @@ def on_grid(scores: Scores) -> Scores:
     return scores._replace(loss=round(scores.loss * _GRID) / _GRID) if math.isfinite(scores.loss) else scores
 
 
-def progress(model: Model, sample: tuple[int, ...]) -> dict[str, float]:
-    """By layer, which share of computing is over when its gradient is there, by the layers' operations."""
-    operations: list[int] = []
+def work(model: Model, sample: tuple[int, ...]) -> dict[str, float]:
+    """By layer, its share of the multiplications that a sample of this shape takes, in the order of the model."""
+    operations: dict[str, int] = {}
     shape = (1, *sample)
     for layer in model.layers:
-        shape, count = layer.operations(shape)
-        operations.append(count)
-    done = list(accumulate(reversed(operations)))
-    names = [layer.name for layer in reversed(model.layers)]
-    whole = max(1, done[-1])
-    return {name: _FORWARD + (1 - _FORWARD) * share / whole for name, share in zip(names, done, strict=True)}
+        shape, operations[layer.name] = layer.operations(shape)
+    whole = max(1, sum(operations.values()))
+    return {name: count / whole for name, count in operations.items()}
+
+
+def progress(model: Model, sample: tuple[int, ...]) -> dict[str, float]:
+    """By layer, which share of computing is over when its gradient is there."""
+    backwards = list(reversed(work(model, sample).items()))
+    done = accumulate(share for _, share in backwards)
+    return {name: FORWARD + (1 - FORWARD) * over for (name, _), over in zip(backwards, done, strict=True)}
