@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from experiments.errors import UsageFault
+from experiments.training import torch_twin
 from experiments.training.dataset import Dataset
 from experiments.training.flat import Shape
 from experiments.training.layer import Layer
@@ -25,7 +26,11 @@ from experiments.training.losses import SoftmaxCrossEntropy
 from experiments.training.model import Model
 from experiments.training.spelling import spelled
 
-__all__ = ["get", "names"]
+__all__ = ["BACKENDS", "get", "names"]
+
+
+BACKENDS = ("numpy", "torch")
+"""Who works out gradients: the layers by hand, or PyTorch's automatic differentiation."""
 
 
 def names() -> list[str]:
@@ -33,13 +38,16 @@ def names() -> list[str]:
     return list(_KNOWN)
 
 
-def get(text: str, data: Dataset) -> Model:
+def get(text: str, data: Dataset, backend: str = "numpy") -> Model:
     """The model that ``text`` spells, for this data: "softmax", "mlp:hidden=256x128",
     "convnet:channels=8x16,hidden=64", "transformer:layers=2,width=64,heads=4".
 
-    UsageFault for what is unknown, and where the model does not suit the data.
+    UsageFault for what is unknown, where the model does not suit the data, and where PyTorch is wanted and missing.
     """
-    return Model(text, spelled("model", text, _KNOWN)(data), SoftmaxCrossEntropy())
+    if backend not in BACKENDS:
+        raise UsageFault(f"no backend is called {backend!r}; known: {', '.join(BACKENDS)}")
+    model = Model(text, spelled("model", text, _KNOWN)(data), SoftmaxCrossEntropy())
+    return torch_twin.twin(model) if backend == "torch" else model
 
 
 def _softmax(data: Dataset) -> tuple[Layer, ...]:

@@ -39,6 +39,9 @@ class Options:
     ] = "allreduce"
     dataset: Annotated[str, typer.Option(help="digits, fashion-mnist or python-sources.")] = "digits"
     model: Annotated[str, typer.Option(help="Such as softmax, mlp:hidden=256x128, convnet.")] = "mlp"
+    backend: Annotated[
+        str, typer.Option(help="What works out gradients: numpy, by hand, or torch, where PyTorch is installed.")
+    ] = "numpy"  # fmt: skip
     epochs: Annotated[float, typer.Option(help="How often every sample is seen.", min=0.0)] = 10.0
     steps: Annotated[int, typer.Option(help="How many steps, whatever epochs say; 0: see epochs.", min=0)] = 0
     batch: Annotated[int, typer.Option(help="Samples of the global batch.", min=1)] = 96

@@ -60,8 +60,9 @@ def task(options: Options, comm: Communicator) -> Task:
     data = datasets.shared(options.dataset, comm)
     batches = options.batches(data)
     return Task(
-        comm, models.get(options.model, data), data, batches, options.method(), options.seed, options.deterministic,
-        options.balance, options.pace(batches, comm.rank, comm.size), parse_seconds(options.limit),
+        comm, models.get(options.model, data, options.backend), data, batches, options.method(), options.seed,
+        options.deterministic, options.balance, options.pace(batches, comm.rank, comm.size),
+        parse_seconds(options.limit),
     )  # fmt: skip
 
 

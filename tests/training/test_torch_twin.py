@@ -67,4 +67,6 @@ def test_a_layer_without_a_twin_is_named() -> None:
 def test_without_pytorch_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UsageFault, match="pip install torch"):
-        torch_twin.twin(STRIDES)
+        models.get("softmax", datasets.get("digits"), "torch")
+    with pytest.raises(UsageFault, match="no backend is called 'tensorflow'; known: numpy, torch"):
+        models.get("softmax", datasets.get("digits"), "tensorflow")
