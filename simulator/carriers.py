@@ -14,12 +14,24 @@ import numpy as np
 
 from simulator.networks import Network
 
-__all__ = ["SAME", "Alone", "Carrier", "Flows", "carrier_of_cores", "carrier_of_links", "carrier_of_ports", "ports_of"]
+__all__ = [
+    "SAME",
+    "Alone",
+    "Carrier",
+    "Flows",
+    "carrier_of_cores",
+    "carrier_of_links",
+    "carrier_of_ports",
+    "port_rate",
+    "ports_of",
+]
 
 
 SAME = 1e-12
 """Moments that differ by less than this share are one, so that rounding never decides."""
 
+
+_SIZES = 1 << np.arange(23)
 
 _ENDLESS = 1e18
 """Bytes/s, of a link that never slows anything."""
@@ -104,10 +116,20 @@ def carrier_of_links(network: Network, contention: bool) -> Carrier:
 
 def carrier_of_ports(network: Network) -> Carrier:
     """What carries messages that share ports like links: after the network's links, ranks' ports out, then those in."""
-    taken = network.model.message.least[1]
-    port = np.full(2 * network.size, 1 / taken if taken else math.inf)
+    port = np.full(2 * network.size, port_rate(network))
     # A capacity must be finite for a share of it; beyond this no message is slowed.
     return Carrier(_shared(np.minimum(np.concatenate([network.topology.bandwidth, port]), _ENDLESS)))
+
+
+def port_rate(network: Network, nbytes: int = 1 << 22) -> float:
+    """Bytes/s at which a port passes messages of ``nbytes`` bytes while others of other ranks fill its pauses.
+
+    Infinite where only links take time. Longer messages show what a port can do: a train of messages that ask first
+    has pauses in it, which another's bytes fill.
+    """
+    message, sizes = network.model.message, np.unique(np.append(_SIZES[nbytes < _SIZES], max(1, nbytes)))
+    least = float(((message.seconds(sizes) + message.gap(sizes)) / sizes).min())
+    return 1 / least if least else math.inf
 
 
 def ports_of(network: Network, source: int, dest: int) -> tuple[int, int]:

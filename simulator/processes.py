@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from simulator.carriers import SAME, Carrier, carrier_of_cores, carrier_of_links, carrier_of_ports, ports_of
+from simulator.carriers import SAME, Carrier, carrier_of_cores, carrier_of_links, carrier_of_ports, port_rate, ports_of
 from simulator.networks import Network
 from simulator.parcels import Parcel, Ports
 
@@ -80,7 +80,8 @@ class World:
             raise ValueError(f"{network.name}: processes send bytes as they are, and know no encoding and no device")
         if sharing and not contention:
             raise ValueError("ports that are shared are contended for: sharing needs contention")
-        self.network, self._sharing = network, sharing
+        self.network, self._sharing, self._port_rate = network, sharing, port_rate(network)
+        self._rates: dict[int, float] = {}
         self.now = 0.0
         self.random = np.random.default_rng(seed)
         self.working, self.sending, self.receiving = (np.zeros(network.size) for _ in range(3))
@@ -275,8 +276,16 @@ class World:
                 self._at(self.now + parcel.gap, lambda: self._ports.released(parcel))
             self._at(self.now + parcel.latency, lambda: self._overhead(parcel, parcel.dest, parcel.delivered))
 
-        links = (*parcel.links, *ports_of(self.network, parcel.source, parcel.dest)) if self._sharing else parcel.links
-        self._carry(self._links, links, parcel.nbytes, parcel.rate, sent)
+        if not self._sharing:
+            self._carry(self._links, parcel.links, parcel.nbytes, parcel.rate, sent)
+            return
+        links = (*parcel.links, *ports_of(self.network, parcel.source, parcel.dest))
+        # As many bytes of a long message as would take a port as long as these do.
+        taken, rate = float(parcel.nbytes), parcel.rate
+        if self._port_rate < math.inf:
+            own = self._rates.setdefault(parcel.nbytes, port_rate(self.network, parcel.nbytes))
+            taken, rate = max(taken, taken * self._port_rate / own), self._port_rate
+        self._carry(self._links, links, taken, rate, sent)
 
     def _taken(self, port: tuple[int, int], busy: np.ndarray[tuple[int], np.dtype[np.float64]], change: int) -> None:
         """A message begins (1) or ends (-1) at a port, which is busy while there is any."""

@@ -19,6 +19,7 @@ from simulator.parameter_server.outcome import Outcome, Server
 from simulator.parameter_server.run import Run
 from simulator.parameter_server.serving import ServerProcess
 from simulator.parameter_server.setup import Setup, Spell
+from simulator.parameter_server.trains import unpaused
 from simulator.parameter_server.working import WorkerProcess
 from simulator.processes import World
 
@@ -42,7 +43,7 @@ def simulate(
         raise ValueError(f"there must be at least one step, got {steps}")
     if seed < 0:
         raise ValueError(f"a seed must not be negative, got {seed}")
-    world = World(network, contention, seed, sharing=sharing)
+    world = World(unpaused(network), contention, seed, sharing=sharing)
     run = Run(setup, world, steps, seed)
     for server in range(setup.configuration.servers):
         ServerProcess(run, server)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from simulator.encodings import Work
@@ -18,8 +17,8 @@ class Handling:
 
     At a worker: ``push``, before one leaves (encoding, checksum), and ``take``, of parameters that came. At a server:
     ``fold``, to read a push and add it (None: what the network's model says of reductions); ``update``, the optimiser's
-    step once an update is due; ``answer``, before parameters leave. ``notice``: seconds until a server that had nothing
-    to do sees a message. ``header``: bytes of a message beside its payload. Raises ValueError for what cannot be.
+    step once an update is due; ``answer``, before parameters leave. ``header``: bytes of a message beside its payload.
+    Raises ValueError for a negative one.
     """
 
     push: Work = _FREE
@@ -27,11 +26,8 @@ class Handling:
     fold: Work | None = None
     update: Work = _FREE
     answer: Work = _FREE
-    notice: float = 0.0
     header: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.notice) and self.notice >= 0):
-            raise ValueError(f"a message is noticed after a finite time of at least 0 s, got {self.notice}")
         if self.header < 0:
             raise ValueError(f"a header has at least 0 bytes, got {self.header}")

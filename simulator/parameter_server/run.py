@@ -168,7 +168,12 @@ class Outbox:
     def __init__(self, run: Run, rank: int, name: str) -> None:
         self._run, self._rank, self._name = run, rank, name
         self._turns = count()
+        self._paused = 0.0
         self._waiting: dict[int, list[tuple[int, int, int, float, Hashable, Note]]] = {}
+
+    def pause(self) -> None:
+        """The rank computes: what it sends next is late by what the model of the network says of pauses."""
+        self._paused = self._run.world.network.model.start
 
     def put(self, dest: int, nbytes: int, seconds: float, queue: Hashable, note: Note) -> None:
         """Send ``note`` to ``queue`` at rank ``dest``, after ``seconds`` of the processor."""
@@ -183,6 +188,9 @@ class Outbox:
         while True:
             yield world.get((self._name, dest))
             _, _, nbytes, seconds, queue, note = heapq.heappop(waiting)
+            if self._paused:
+                late, self._paused = self._paused, 0.0
+                yield world.sleep(late)
             if seconds:
                 yield world.work(self._rank, seconds)
             self._run.crossed(self._rank, dest, nbytes)

@@ -30,12 +30,8 @@ class ServerProcess:
             world.put(("at server", self._number), note)
 
     def _serve(self) -> Process[None]:
-        world, notice = self._run.world, self._run.setup.handling.notice
         while True:
-            since = world.now
-            note: Note = yield world.get(("at server", self._number))
-            if notice and world.now > since:
-                yield world.sleep(notice)
+            note: Note = yield self._run.world.get(("at server", self._number))
             self._run.begun(self._number)
             yield from self._handle(note)
             self._run.handled(self._number)

@@ -37,6 +37,7 @@ class WorkerProcess:
                 yield from self._compute(factor * layer.forward)
             pushes, pulls = step % self._push_every == 0, step % self._pull_every == 0
             self._begin(pushes=pushes, pulls=pulls)
+            self._outbox.pause()
             for index in reversed(range(len(setup.layers))):
                 yield from self._compute(factor * setup.layers[index].backward)
                 if setup.overlap and (pushes or pulls):
