@@ -56,10 +56,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a push says of its gradient."""
+    """What a push says of its gradient. ``clock``: for which it is; a part where that clock is over is left out."""
 
     samples: int
     learning_rate: float | None
+    clock: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.samples < 1 << 32:

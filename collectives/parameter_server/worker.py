@@ -133,10 +133,10 @@ class Worker:
 
     def ipush_pull(
         self, name: str | None, gradients: Arrays | Rows, *, samples: int = 1, learning_rate: float | None = None,
-        into: Arrays | None = None, priority: float | None = None,
+        into: Arrays | None = None, priority: float | None = None, clock: int | None = None,
     ) -> Ticket:  # fmt: skip
-        """Begin to push and pull."""
-        terms = Terms(samples, learning_rate)
+        """Begin to push and pull. ``clock``: for which; a part where that is over (see ``Backup``) is left out."""
+        terms = Terms(samples, learning_rate, clock)
         ticket = self._client.push(name, gradients, terms, into=self._into(name, into), priority=priority)
         self._courier.kick()
         return ticket

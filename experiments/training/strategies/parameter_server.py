@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectives.parameter_server import consistency
 from collectives.parameter_server.configuration import Configuration
+from collectives.parameter_server.gathering import Terms
 from collectives.parameter_server.tickets import Ticket
 from experiments.training.exchange import Due, descend, due
 from experiments.training.gradients import Gradients
@@ -87,11 +88,12 @@ class Pushing(Member):
         wanted = due(self.rules, number)
         grains = self._shares.of(number)
         samples = self.samples(grains)
+        clock = number if isinstance(self.rules, consistency.Backup) else None
         self._own_gradient.vector[...] = 0
 
         def ready(layer: Layer) -> None:
             for key in layer.shapes():
-                self._give(f"{layer.name}.{key}", samples, learning_rate, wanted)
+                self._give(f"{layer.name}.{key}", Terms(samples, learning_rate, clock), pull=wanted.pull)
 
         heard = ready if self._every_step else None
         scores, computing = self._gradients.add(number, grains, self.own, self._own_gradient, heard)
@@ -104,12 +106,15 @@ class Pushing(Member):
         exposed, staleness = self._settle(wait=wanted.pull)
         return Step(scores, computing, exposed, self.sent(), staleness)
 
-    def _give(self, name: str, samples: int, rate: float, wanted: Due) -> None:
+    def _give(self, name: str, terms: Terms, *, pull: bool) -> None:
         """Push one tensor's gradient; the answer is written to the worker's own, whose backward is over."""
         gradient = self._own_gradient[name].reshape(-1)
-        if wanted.pull:
+        samples, rate = terms.samples, terms.learning_rate
+        if pull:
             into = self.own[name].reshape(-1)
-            ticket = self._server.ipush_pull(name, gradient, samples=samples, learning_rate=rate, into=into)
+            ticket = self._server.ipush_pull(
+                name, gradient, samples=samples, learning_rate=rate, into=into, clock=terms.clock
+            )
         else:
             ticket = self._server.ipush(name, gradient, samples=samples, learning_rate=rate)
         self._tickets.append(ticket)
