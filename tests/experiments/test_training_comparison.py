@@ -146,7 +146,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_what_is_planned_fits_and_the_dearest_are_left_out_first(seconds: list[float], budget: float) -> None:
     expected = {Contestant(number + 2, algorithm="ring"): each for number, each in enumerate(seconds)}
     steps = planned(expected, budget)
-    assert sum(0.15 + count * expected[one] for one, count in steps.items()) <= budget + 1e-6
+    assert sum(0.25 + count * expected[one] for one, count in steps.items()) <= budget + 1e-6
     assert all(count >= LEAST for count in steps.values())
     left_out = [expected[one] for one in expected if one not in steps]
     assert not left_out or not steps or min(left_out) >= max(expected[one] for one in steps)
@@ -155,7 +155,7 @@ def test_what_is_planned_fits_and_the_dearest_are_left_out_first(seconds: list[f
 
 def test_all_get_about_the_same_time() -> None:
     expected = {Contestant(2, algorithm="ring"): 0.02, Contestant(8, consistency="bsp", servers=1): 0.15}
-    steps = planned(expected, 6.3)
+    steps = planned(expected, 6.5)
     assert {one.ranks: count * expected[one] for one, count in steps.items()} == pytest.approx({2: 3, 8: 3}, rel=0.06)
 
 
@@ -228,7 +228,7 @@ def test_the_simulator_is_asked_with_the_bytes_and_the_time_of_the_model() -> No
     assert sum(layer.forward + layer.backward for layer in parts) == pytest.approx(0.02)
     few = [Contestant(1), Contestant(4, algorithm="ring"), *(one for one in contestants((4,), ()) if one.ranks > 1)]
     free = dict.fromkeys(("bsp", "ssp:3", "async"), Handling())
-    found = predictions.predicted(few, model, data.inputs.shape[1:], WORKLOAD, PROFILE, handling=free, sharing=True)
+    found = predictions.predicted(few, model, data.inputs.shape[1:], WORKLOAD, PROFILE, handling=free)
     for one, record in found.items():
         assert record.theory_seconds is not None
         if one.ranks > 1:
@@ -248,7 +248,7 @@ def test_real_ranks_train_in_every_way(tmp_path: Path, capsys: pytest.CaptureFix
     content = json.loads(capsys.readouterr().out)
     trained = records.read(tmp_path / "out")
     assert trained is not None
-    assert trained.to_json() == content
+    assert json.loads(json.dumps(trained.to_json())) == content
     assert {one.label for one in trained.records} == {one.label for one in contestants((2,))}
     for one in trained.records:
         assert one.steps >= LEAST

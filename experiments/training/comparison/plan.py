@@ -20,7 +20,7 @@ LEAST = 8
 """Fewer steps than these, warm-up included, have no interval of their median (it needs six)."""
 
 _MOST = 200
-_SETUP = 0.15  # seconds to make a strategy, to judge its models, and to end it
+_SETUP = 0.25  # seconds to make a strategy, to judge its models, and to end it
 _HALVINGS = 40
 
 

@@ -30,12 +30,13 @@ _FORWARD = 1 / 3  # share of computing: backward multiplies by the weights once 
 
 def predicted(
     contestants: Iterable[Contestant], model: Model, sample: tuple[int, ...], workload: Workload, profile: Profile, *,
-    handling: Mapping[str, Handling], sharing: bool,
+    handling: Mapping[str, Handling],
 ) -> dict[Contestant, TrainingRecord]:  # fmt: skip
     """Records without a measured time. ``sample``: the shape of one.
 
-    ``handling``: by consistency, what servers' messages take of processors; ``sharing``: messages share ports, as those
-    of TCP do. Cost: the simulation of up to ten steps with servers, up to 0.5 s for each contestant.
+    ``handling``: by consistency, what servers' messages take of processors. Messages take turns at the simulated ports,
+    though TCP's share them: measured steps without lockstep are nearer to that (docs/training-comparison.md). Cost:
+    the simulation of up to ten steps with servers, up to 0.5 s for each contestant.
     """
     found: dict[Contestant, TrainingRecord] = {}
     parts = layers(model, sample, workload.compute)
@@ -45,7 +46,7 @@ def predicted(
         found[one] = replace(TrainingRecord.empty(one, nbytes, workload), theory_seconds=seconds)
         if one.ranks > 1:
             network, steps = networks.from_profile(profile, one.ranks), _ALIKE if one.synchronous else _DRAWN
-            job = strategies.Job(parts, network, steps=steps, sharing=sharing)
+            job = strategies.Job(parts, network, steps=steps)
             answer = strategies.predict(_strategy(one, workload, handling), job)
             found[one] = replace(
                 found[one], simulated_seconds=answer.median, simulated_throughput=answer.throughput * workload.batch,

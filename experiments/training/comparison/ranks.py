@@ -24,8 +24,7 @@ __all__ = ["ABOUT", "PLAN", "PROGRESS", "Visit", "dump"]
 PLAN, PROGRESS, ABOUT = "plan.json", "progress.jsonl", "about.json"
 """Files of the work folder: what to do, how far it is, and what the job was like."""
 
-_LATE = 1.3  # times the planned seconds, after which only what is cheap is still trained
-_CHEAP = 1.0  # seconds
+_LATE = 1.2  # times the budget, after which nothing more is begun
 _SLACK = 10.0  # times the planned seconds of a contestant, after which it counts as hung
 
 
@@ -42,10 +41,13 @@ class Visit(NamedTuple):
         return self.steps * self.seconds
 
 
-def dump(workload: Workload, visits: list[Visit], limit: float) -> dict[str, Any]:
-    """The content of the plan file. ``limit``: seconds that a contestant may take beside ten times its plan."""
+def dump(workload: Workload, visits: list[Visit], budget: float, limit: float) -> dict[str, Any]:
+    """The content of the plan file. ``budget``: seconds for all visits together, after which no more are begun.
+
+    ``limit``: seconds that a contestant may take beside ten times its plan, before it counts as hung.
+    """
     entries = [visit._asdict() | {"contestant": visit.contestant.to_json()} for visit in visits]
-    return {"workload": workload.to_json(), "visits": entries, "limit": limit}
+    return {"workload": workload.to_json(), "visits": entries, "budget": budget, "limit": limit}
 
 
 def _train_here(work: Annotated[Path, typer.Option()], file: Annotated[Path, typer.Option()]) -> None:
@@ -78,8 +80,7 @@ def _train_here(work: Annotated[Path, typer.Option()], file: Annotated[Path, typ
             told.progress = files.enter_context((work / PROGRESS).open("w", encoding="utf-8"))
         began = time.monotonic()
         for number, visit in enumerate(visits):
-            late = time.monotonic() > began + _LATE * planned + number * 0.2
-            if _agreed(world, late) and visit.total > _CHEAP:
+            if _agreed(world, time.monotonic() > began + _LATE * plan["budget"]):
                 told.skipped.append(visit.contestant.label)
                 continue
             told.announce(number, len(visits), visit.contestant)

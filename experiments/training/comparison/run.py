@@ -30,7 +30,7 @@ from simulator.parameter_server import Handling
 
 __all__ = ["Request", "compare"]
 
-_STARTUP = 6.0  # seconds until all ranks have loaded what they need
+_STARTUP = 8.0  # seconds until all ranks have loaded what they need, and the first of them its kernels
 _LIMIT = 30.0  # seconds that a contestant may take beside ten times its plan
 _SLACK = 3.0  # times the time limit, after which the launch counts as hung
 
@@ -63,14 +63,15 @@ def compare(
     data = datasets.get(load.data)
     model = models.get(load.model, data)
     found = contestants(request.ranks, request.algorithms, request.consistencies)
-    costs, tcp = _handling(request), place.name != LOCAL.name
-    expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile, handling=costs, sharing=tcp)
+    costs = _handling(request)
+    expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile, handling=costs)
     seconds = {one: record.simulated_seconds or record.theory_seconds or 0.0 for one, record in expected.items()}
-    steps = planned(seconds, deadline - time.monotonic() - _STARTUP)
+    budget = deadline - time.monotonic() - _STARTUP
+    steps = planned(seconds, budget)
     if not steps:
         raise UsageFault(f"{request.time_limit:g} s are too short to train anything; give more with --time-limit")
     visits = [Visit(one, steps[one], seconds[one]) for one in shuffled(steps, seed)]
-    about = _launch(request, folder / STEPS_FILE, visits, place, notify)
+    about = _launch(request, folder / STEPS_FILE, visits, budget, place, notify)
     lines = summary.by_contestant(samples.read(folder / STEPS_FILE))
     trained = summary.compared([_record(record, lines.get(one, ()), about, place) for one, record in expected.items()])
     around = environment.collect() | {
@@ -92,12 +93,12 @@ def _handling(request: Request) -> dict[str, Handling]:
 
 
 def _launch(
-    request: Request, file: Path, visits: Sequence[Visit], place: Place, notify: Notify | None
+    request: Request, file: Path, visits: Sequence[Visit], budget: float, place: Place, notify: Notify | None
 ) -> dict[str, Any]:
     """Have the visits carried out; returns what rank 0 tells of the job."""
     file.write_text("", encoding="utf-8")
     with work_folder() as work:
-        (work / PLAN).write_text(json.dumps(dump(request.workload, list(visits), _LIMIT)), encoding="utf-8")
+        (work / PLAN).write_text(json.dumps(dump(request.workload, list(visits), budget, _LIMIT)), encoding="utf-8")
         steps = work / PROGRESS
         files = [f"--work={work}", f"--file={file.resolve()}"]
         program = ["python", "-m", "experiments.training.comparison.ranks", *files]
