@@ -145,7 +145,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
 @given(st.lists(st.floats(1e-3, 2.0), min_size=1, max_size=12), st.floats(0.5, 100.0))
 def test_what_is_planned_fits_and_the_dearest_are_left_out_first(seconds: list[float], budget: float) -> None:
     expected = {Contestant(number + 2, algorithm="ring"): each for number, each in enumerate(seconds)}
-    steps = planned(expected, budget)
+    steps = planned(expected, budget, 200)
     assert sum(0.25 + count * expected[one] for one, count in steps.items()) <= budget + 1e-6
     assert all(count >= LEAST for count in steps.values())
     left_out = [expected[one] for one in expected if one not in steps]
@@ -155,7 +155,7 @@ def test_what_is_planned_fits_and_the_dearest_are_left_out_first(seconds: list[f
 
 def test_all_get_about_the_same_time() -> None:
     expected = {Contestant(2, algorithm="ring"): 0.02, Contestant(8, consistency="bsp", servers=1): 0.15}
-    steps = planned(expected, 6.5)
+    steps = planned(expected, 6.5, 200)
     assert {one.ranks: count * expected[one] for one, count in steps.items()} == pytest.approx({2: 3, 8: 3}, rel=0.06)
 
 
@@ -243,7 +243,7 @@ def test_the_simulator_is_asked_with_the_bytes_and_the_time_of_the_model() -> No
 def test_real_ranks_train_in_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace(PROFILE, ranks=2).save(tmp_path / "profile.json")
     place = ["-n", "2", "--on", "local", "--profile", str(tmp_path / "profile.json"), "--output", str(tmp_path / "out")]
-    options = ["--compute", "2ms", "--time-limit", "10s", "--seed", "1", "--json"]
+    options = ["--compute", "2ms", "--time-limit", "40s", "--steps", "20", "--seed", "1", "--json"]
     assert cli.run(["compare-training", *place, *options]) == 0, capsys.readouterr().err
     content = json.loads(capsys.readouterr().out)
     trained = records.read(tmp_path / "out")
@@ -251,7 +251,7 @@ def test_real_ranks_train_in_every_way(tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(json.dumps(trained.to_json())) == content
     assert {one.label for one in trained.records} == {one.label for one in contestants((2,))}
     for one in trained.records:
-        assert one.steps >= LEAST
+        assert one.steps == 20
         assert one.samples == (one.steps - one.warmup) * one.workers
         assert 0.002 <= (one.measured_seconds or 0.0) < 1
         assert one.accuracy == one.curve[-1][1]

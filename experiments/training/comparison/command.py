@@ -43,6 +43,7 @@ def command(
         str, typer.Option(help="auto (an emulated cluster, else local), local, cluster, hostfile:FILE or slurm.")
     ] = "auto",
     time_limit: Annotated[str, typer.Option(help="For all training together; steps are rationed to fit.")] = "2min",
+    steps: Annotated[int, typer.Option(help="Most steps of each way to train.", min=8)] = 200,
     profile: Annotated[
         str | None,
         typer.Option(help="Predict from this profile, a name or a file, instead of calibrating.", show_default=False),
@@ -67,7 +68,7 @@ def command(
     from experiments.training.comparison import tables
     from experiments.training.comparison.run import compare
 
-    request = _request(ranks, algorithms, consistencies, time_limit, mpi, seed)
+    request = _request(ranks, algorithms, consistencies, time_limit, steps, mpi, seed)
     request = replace(request, workload=_workload(request.workload, model, data, compute, batch, target))
     known = chosen_profile(profile, max(request.ranks))
     with grounds.chosen(on, request.ranks) as ground, results_folder(output) as folder, shown_progress() as notify:
@@ -85,13 +86,14 @@ def command(
 
 
 def _request(
-    ranks: str | None, algorithms: str | None, consistencies: str | None, time_limit: str, mpi: str, seed: int | None
-) -> Request:
+    ranks: str | None, algorithms: str | None, consistencies: str | None, time_limit: str, steps: int, mpi: str,
+    seed: int | None,
+) -> Request:  # fmt: skip
     from collectives import catalogue
     from collectives.parameter_server import consistency
     from experiments.training.comparison.run import Request
 
-    usual = Request(time_limit=parse_seconds(time_limit), mpi=mpi, seed=seed)
+    usual = Request(time_limit=parse_seconds(time_limit), most=steps, mpi=mpi, seed=seed)
     counts = tuple(sorted(set(parse_ranks(ranks)))) if ranks else usual.ranks
     if min(counts) < 2:
         raise UsageFault("one rank has nobody to talk to: -n takes rank counts of 2 and more, such as -n 2,4,8")

@@ -19,25 +19,25 @@ WARMUP = 2
 LEAST = 8
 """Fewer steps than these, warm-up included, have no interval of their median (it needs six)."""
 
-_MOST = 200
 _SETUP = 0.25  # seconds to make a strategy, to judge its models, and to end it
 _HALVINGS = 40
 
 
-def planned(expected: Mapping[Contestant, float], budget: float) -> dict[Contestant, int]:
-    """Steps of each contestant, whose step is ``expected`` to take so many seconds, within ``budget`` seconds.
+def planned(expected: Mapping[Contestant, float], budget: float, most: int) -> dict[Contestant, int]:
+    """Steps of each contestant, whose step is ``expected`` to take so many seconds, within ``budget`` seconds; at most
+    ``most``.
 
     Where the least number of steps of all is too much, the dearest are left out: they are not in what is returned.
     """
     kept = dict(sorted(expected.items(), key=lambda item: item[1]))
-    while kept and _cost(kept, _steps(kept, 0.0)) > budget:
+    while kept and _cost(kept, _steps(kept, 0.0, most)) > budget:
         kept.popitem()
     low, high = 0.0, budget
     for _ in range(_HALVINGS if kept else 0):
         middle = (low + high) / 2
-        fits = _cost(kept, _steps(kept, middle)) <= budget
+        fits = _cost(kept, _steps(kept, middle, most)) <= budget
         low, high = (middle, high) if fits else (low, middle)
-    found = _steps(kept, low)
+    found = _steps(kept, low, most)
     return {one: found[one] for one in expected if one in found}
 
 
@@ -52,8 +52,8 @@ def shuffled(steps: Mapping[Contestant, int], seed: int) -> list[Contestant]:
     return [one for group in groups for one in group]
 
 
-def _steps(expected: Mapping[Contestant, float], seconds: float) -> dict[Contestant, int]:
-    return {one: max(LEAST, min(_MOST, int(seconds / each))) for one, each in expected.items()}
+def _steps(expected: Mapping[Contestant, float], seconds: float, most: int) -> dict[Contestant, int]:
+    return {one: max(LEAST, min(most, int(seconds / each))) for one, each in expected.items()}
 
 
 def _cost(expected: Mapping[Contestant, float], steps: Mapping[Contestant, int]) -> float:

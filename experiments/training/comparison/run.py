@@ -37,13 +37,17 @@ _SLACK = 3.0  # times the time limit, after which the launch counts as hung
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to compare on which numbers of ranks, in how many seconds, predictions and start included."""
+    """What to compare on which numbers of ranks, in how many seconds, predictions and start included.
+
+    ``most``: steps of a contestant.
+    """
 
     ranks: tuple[int, ...] = (2, 4, 8)
     algorithms: tuple[str, ...] = ALGORITHMS
     consistencies: tuple[str, ...] = CONSISTENCIES
     workload: Workload = Workload()  # noqa: RUF009 - a frozen value
     time_limit: float = 120.0
+    most: int = 200
     mpi: str = "openmpi"
     seed: int | None = None
 
@@ -67,7 +71,7 @@ def compare(
     expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile, handling=costs)
     seconds = {one: record.simulated_seconds or record.theory_seconds or 0.0 for one, record in expected.items()}
     budget = deadline - time.monotonic() - _STARTUP
-    steps = planned(seconds, budget)
+    steps = planned(seconds, budget, request.most)
     if not steps:
         raise UsageFault(f"{request.time_limit:g} s are too short to train anything; give more with --time-limit")
     visits = [Visit(one, steps[one], seconds[one]) for one in shuffled(steps, seed)]
