@@ -28,7 +28,7 @@ from experiments.training.layers.shape import Flatten
 from experiments.training.losses import SoftmaxCrossEntropy
 from experiments.training.model import Model
 
-__all__ = ["twin"]
+__all__ = ["Twin", "twin"]
 
 Tensor = Any
 """A torch.Tensor: PyTorch is no requirement, so its types may be missing."""
@@ -43,7 +43,7 @@ def twin(model: Model) -> Model:
     strangers = sorted({type(layer).__name__ for layer in _inner(model.layers)} - {kind.__name__ for kind in _FORWARD})
     if strangers or not isinstance(model.loss, SoftmaxCrossEntropy):
         raise UsageFault(f"the backend torch has no twin for {', '.join(strangers) or type(model.loss).__name__}")
-    return replace(model, layers=tuple(map(_Twin, model.layers)), loss=_Loss())
+    return replace(model, layers=tuple(map(Twin, model.layers)), loss=_Loss())
 
 
 def _inner(layers: tuple[Layer, ...]) -> list[Layer]:
@@ -58,7 +58,7 @@ class _Kept(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Twin:
+class Twin:
     """One layer: forward by PyTorch, backward by what that has recorded."""
 
     layer: Layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from experiments.training.layers.shape import Flatten
 from experiments.training.layers.unweighted import Unweighted
 from experiments.training.losses import SoftmaxCrossEntropy
 from experiments.training.model import Model
+from experiments.training.parallel_layers.plan import share
 
 STRIDES = Model(
     "strides",
@@ -62,6 +64,11 @@ def test_a_layer_without_a_twin_is_named() -> None:
 
     with pytest.raises(UsageFault, match="no twin for Odd"):
         torch_twin.twin(replace(STRIDES, layers=(*STRIDES.layers, Odd())))
+
+
+def test_twins_are_not_cut_among_ranks() -> None:
+    with pytest.raises(UsageFault, match="cannot be cut among ranks: take the backend numpy"):
+        share([torch_twin.Twin(layer) for layer in STRIDES.layers], SimpleNamespace(size=2))
 
 
 def test_without_pytorch_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

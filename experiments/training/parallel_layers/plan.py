@@ -23,6 +23,7 @@ from experiments.training.layers.shape import Flatten
 from experiments.training.parallel_layers.cuts import Cut
 from experiments.training.parallel_layers.operators import Copied, Gathered, Partial, Scattered, Summed
 from experiments.training.parallel_layers.team import Team
+from experiments.training.torch_twin import Twin
 
 __all__ = ["Shared", "share"]
 
@@ -45,6 +46,8 @@ def share(layers: Sequence[Layer], team: Team) -> Shared:
     """
     if team.size == 1:
         return Shared(tuple(layers), {})
+    if any(isinstance(layer, Twin) for layer in layers):
+        raise UsageFault("layers of the backend torch cannot be cut among ranks: take the backend numpy")
     plan = _Plan(team)
     plan.walk(layers)
     units, name = min(plan.units, default=(team.size, ""))
