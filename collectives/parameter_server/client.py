@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from collectives.parameter_server.configuration import Configuration
-from collectives.parameter_server.consistency import Elastic, Reception
-from collectives.parameter_server.errors import ServerRefused
+from collectives.parameter_server.consistency import Elastic
+from collectives.parameter_server.flights import CONTROL, Flights, InFlight
 from collectives.parameter_server.gathering import Gathering, Rows, Terms
-from collectives.parameter_server.layout import Arrays, Piece, pieces, scattered
+from collectives.parameter_server.layout import Arrays, Piece, pieces
 from collectives.parameter_server.messages import EVERY_PART, Bytes, Coding, Envelope, Kind, Message, as_bytes
 from collectives.parameter_server.payloads import Floats
 from collectives.parameter_server.sharding import Part, Sharding
@@ -21,21 +21,7 @@ from collectives.parameter_server.statistics import WorkerStatistics
 from collectives.parameter_server.tickets import Ticket
 from kernels import compress
 
-__all__ = ["CONTROL", "Client", "InFlight"]
-
-CONTROL = -1.0
-"""The priority of messages that are about no part; lower goes first."""
-
-
-@dataclass(slots=True, eq=False)
-class InFlight:
-    """A message that was not answered yet; ``wanted``: where its parameters go."""
-
-    server: int
-    message: Message
-    tickets: list[Ticket]
-    wanted: list[Piece] = field(default_factory=list[Piece])
-    priority: float = CONTROL
+__all__ = ["Client"]
 
 
 class Client:
@@ -59,17 +45,24 @@ class Client:
         self.configuration, self.sharding, self.worker = configuration, sharding, worker
         self.encoding = None if configuration.encoding is None else compress.get(configuration.encoding)
         self.addresses = [configuration.rank_of(server) for server in range(configuration.servers)]
-        self.clocks = dict.fromkeys((part.number for part in sharding.parts), 0)
         self.statistics = WorkerStatistics()
-        self.explained: dict[int, str] = {}
+        self._flights = Flights(worker, sharding, self.addresses, self.statistics)
         self._send, self._waiting = send, waiting
         self._requests = itertools.count(1)
         self._names = {part.number: {name for name, _, _ in sharding.within(part)} for part in sharding.parts}
         self._gatherings: dict[int, Gathering] = {}
-        self._flying: dict[int, dict[int, InFlight]] = {number: {} for number in self.clocks}
-        self._controls: dict[int, dict[int, InFlight]] = {}
         self._residuals: dict[int, Floats] = {}
         self._lock = threading.RLock()
+
+    @property
+    def clocks(self) -> dict[int, int]:
+        """By part, how many pushes were made or counted without it."""
+        return self._flights.clocks
+
+    @property
+    def explained(self) -> Mapping[int, str]:
+        """By the number that ``ask_why`` gave, what the server waits for."""
+        return self._flights.explained
 
     def push(
         self, name: str | None, gradients: Arrays | Rows, terms: Terms, *, into: Arrays | None = None,
@@ -114,13 +107,14 @@ class Client:
         with self._lock:
             wanted = [] if into is None else pieces(self.sharding, None, into)
             request = next(self._requests)
-            clock = max(self.clocks.values(), default=0)
-            self._controls[request] = {}
-            for server in range(self.configuration.servers):
-                part = self.sharding.by_server[server][0].number if server in self.sharding.by_server else EVERY_PART
-                message = Message(kind, self.worker, part, clock, request=request)
-                self._controls[request][server] = InFlight(server, message, [ticket], wanted)
-                self._send(Envelope(self.addresses[server], message), CONTROL)
+            message = Message(kind, self.worker, clock=max(self.clocks.values(), default=0), request=request)
+            flights = {
+                server: InFlight(server, replace(message, part=self._first(server)), [ticket], wanted)
+                for server in range(self.configuration.servers)
+            }
+            self._flights.depart_to_all(request, flights)
+            for server, flight in flights.items():
+                self._send(Envelope(self.addresses[server], flight.message), CONTROL)
         return ticket
 
     def sent(self, ticket: Ticket) -> bool:
@@ -131,7 +125,7 @@ class Client:
     def ask_why(self, ticket: Ticket) -> int | None:
         """Ask what the first of the ticket's parts waits for; ``explained`` will have the answer by this number."""
         with self._lock:
-            for flight in self._under_way(ticket):
+            for flight in self._flights.of(ticket):
                 if flight.message.part != EVERY_PART:
                     request = next(self._requests)
                     message = Message(Kind.EXPLAIN, self.worker, flight.message.part, request=request)
@@ -142,7 +136,7 @@ class Client:
     def missing(self, ticket: Ticket) -> str:
         """What the ticket waits for, in words."""
         with self._lock:
-            told = [self._told(flight) for flight in self._under_way(ticket)]
+            told = [self._flights.told(flight) for flight in self._flights.of(ticket)]
             told += [
                 f"part {each.part.number} has no gradient of {', '.join(sorted(each.missing))} yet"
                 for each in self._gatherings.values()
@@ -153,32 +147,24 @@ class Client:
     def flights(self) -> list[InFlight]:
         """All messages that were not answered yet, oldest first within each part."""
         with self._lock:
-            found = [flight for flying in self._flying.values() for flight in flying.values()]
-            return found + [flight for flying in self._controls.values() for flight in flying.values()]
+            return list(self._flights)
 
     def resend(self, server: int) -> None:
         """Send again what ``server`` has not answered, to where it is now; it knows what it had already."""
         with self._lock:
-            for flight in self.flights():
+            for flight in self._flights:
                 if flight.server == server:
                     self._send(Envelope(self.addresses[server], flight.message), flight.priority)
 
     def handle(self, message: Message, source: int) -> None:
         """An answer from rank ``source`` is here. What is not waited for is left alone."""
         with self._lock:
-            if message.kind is Kind.PARAMETERS:
-                self._parameters(message)
-            elif message.kind is Kind.ACK:
-                self._acknowledged(message, source)
-            elif message.kind is Kind.REFUSED:
-                self._refused(message, source)
-            elif message.kind is Kind.EXPLAINED:
-                self.explained[message.request] = message.text
+            self._flights.arrived(message, source)
 
     def fail(self, error: Exception) -> None:
         """Nothing under way will be answered any more."""
         with self._lock:
-            for flight in self.flights():
+            for flight in self._flights:
                 for ticket in flight.tickets:
                     ticket.error = error
 
@@ -204,6 +190,10 @@ class Client:
         gathering.add(self._named(part, name), found, wanted, ticket)
         if not gathering.missing:
             del self._gatherings[part.number]
+            if terms.clock is not None and terms.clock <= self.clocks[part.number]:
+                for each in gathering.tickets:
+                    each.open, each.late = each.open - 1, each.late + 1
+                return
             payload, coding = self._encoded(part, gathering.values)
             self._go(part, payload, coding, terms, gathering.wanted, gathering.tickets, priority)
 
@@ -229,9 +219,10 @@ class Client:
         if self.encoding is None:
             return as_bytes(values), Coding.RAW
         wire = np.empty(self.encoding.nbytes(part.count), np.uint8)
-        residual = self._residuals.setdefault(part.number, np.zeros(part.count, np.float32))
+        if part.number not in self._residuals:
+            self._residuals[part.number] = np.zeros(part.count, np.float32)
         counter = (self.worker * len(self.clocks) + part.number << 32) + self.clocks[part.number]
-        self.encoding.encode_feedback(values, wire, residual, counter=counter)
+        self.encoding.encode_feedback(values, wire, self._residuals[part.number], counter=counter)
         return wire, Coding.ENCODED
 
     def _go(
@@ -249,73 +240,13 @@ class Client:
     def _fly(
         self, part: Part, message: Message, tickets: list[Ticket], wanted: list[Piece], priority: float | None
     ) -> None:
-        flying = self._flying[part.number]
         urgency = float(part.number) if priority is None else priority
-        for earlier in flying.values():  # messages of one part must not overtake each other
-            urgency = max(urgency, earlier.priority)
-        request = next(self._requests)
-        message = message.numbered(request)
-        flying[request] = InFlight(part.server, message, tickets, wanted, urgency)
+        flight = InFlight(part.server, replace(message, request=next(self._requests)), tickets, wanted, urgency)
+        self._flights.depart(flight)
         self.statistics.sent_bytes += message.nbytes
-        self._send(Envelope(self.addresses[part.server], message), urgency)
+        self._send(Envelope(self.addresses[part.server], flight.message), flight.priority)
 
-    def _parameters(self, message: Message) -> None:
-        if message.part not in self._flying or message.payload.size != 4 * self.sharding.parts[message.part].count:
-            return
-        part, values = self.sharding.parts[message.part], message.payload.view(np.float32)
-        self.statistics.received_bytes += message.nbytes
-        joining = self._controls.get(message.request, {}).get(part.server)
-        if joining is not None:
-            scattered(part, values, joining.wanted)
-        flying = self._flying[part.number]
-        for request in [each for each in flying if each <= message.request]:
-            if flying[request].message.kind is not Kind.PUSH:
-                flight = flying.pop(request)
-                scattered(part, values, flight.wanted)
-                self._completed(flight, message)
-        self.clocks[part.number] = max(self.clocks[part.number], message.clock)
-
-    def _acknowledged(self, message: Message, source: int) -> None:
-        self.statistics.received_bytes += message.nbytes
-        if (flying := self._controls.get(message.request)) is not None:
-            answered = [each for each, flight in flying.items() if flight.message.part == message.part]
-            for server in [each for each in answered if self.addresses[each] == source][:1]:
-                self._completed(flying.pop(server), message)
-            if not flying:
-                self._controls.pop(message.request, None)
-            return
-        flight = self._flying.get(message.part, {}).pop(message.request, None)
-        if flight is not None:
-            self._completed(flight, message)
-
-    def _completed(self, flight: InFlight, answer: Message) -> None:
-        if flight.message.kind in (Kind.PUSH, Kind.PUSH_PULL):
-            late = answer.reception is Reception.LATE
-            self.statistics.late += late
-            if not late:
-                self.statistics.staleness[answer.staleness] += 1
-            for ticket in flight.tickets:
-                ticket.late += late
-                ticket.staleness += [answer.staleness] * (not late)
-        for ticket in flight.tickets:
-            ticket.open -= 1
-
-    def _refused(self, message: Message, source: int) -> None:
-        error = ServerRefused(f"rank {source} refused a message of worker {self.worker}: {message.text}")
-        self.statistics.refused += 1
-        for flight in self.flights():
-            if message.request in (0, flight.message.request) and self.addresses[flight.server] == source:
-                for ticket in flight.tickets:
-                    ticket.error = error
-                self._flying.get(flight.message.part, {}).pop(flight.message.request, None)
-
-    def _under_way(self, ticket: Ticket) -> Iterator[InFlight]:
-        return (flight for flight in self.flights() if ticket in flight.tickets)
-
-    def _told(self, flight: InFlight) -> str:
-        server, message = flight.server, flight.message
-        where = f"server {server} (rank {self.addresses[server]})"
-        if message.kind in (Kind.JOIN, Kind.LEAVE, Kind.END):
-            return f"{where} has not answered {message.kind.name}"
-        names = ", ".join(sorted(self._names[message.part]))
-        return f"{where} has not answered {message.kind.name} of part {message.part} ({names}) at clock {message.clock}"
+    def _first(self, server: int) -> int:
+        """The first part of a server, if it has any."""
+        parts = self.sharding.by_server.get(server)
+        return parts[0].number if parts else EVERY_PART

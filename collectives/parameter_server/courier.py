@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from collectives.executors.waiting import Pause, naps_wanted, polite, sharpen_timers, watchful
-from collectives.parameter_server.client import CONTROL, Client
+from collectives.parameter_server.client import Client
 from collectives.parameter_server.endpoint import Endpoint
 from collectives.parameter_server.errors import ServerTimeout
+from collectives.parameter_server.flights import CONTROL
 from collectives.parameter_server.messages import Bytes, Envelope, Kind, Message, Refused, packed, parsed, text
 from collectives.parameter_server.statistics import ServerStatistics
 
@@ -27,6 +28,11 @@ class Handler(Protocol):
     @property
     def finished(self) -> bool:
         """Whether nobody will ask for anything more."""
+        ...
+
+    @property
+    def ended(self) -> Collection[int]:
+        """The workers that will not."""
         ...
 
     @property
@@ -84,13 +90,21 @@ class Courier:
         if self._thread is not None:
             self._thread.join()
 
+    def serve(self, limit: float) -> None:
+        """Carry messages until the server here is asked nothing more; ServerTimeout after ``limit`` s of silence."""
+        server = self.server
+        while server is not None and not self.drive(lambda: server.finished, limit / 10):
+            if time.monotonic() - self.heard > limit:
+                ended = ", ".join(map(str, sorted(server.ended))) or "none"
+                raise ServerTimeout(
+                    f"the server on rank {self._own} has heard of nobody for {limit:g} s; workers that ended: {ended}"
+                )
+
     def close(self, limit: float) -> None:
         """Serve until nobody asks any more, then free the communicator. Collective; ServerTimeout if others do not."""
-        rank = self._own
-        if not self.drive(lambda: self.server is None or self.server.finished, limit):
-            raise ServerTimeout(f"rank {rank} waited {limit:g} s for all workers to end their work with its server")
+        self.serve(limit)
         if not self.drive(lambda: self.endpoint.idle and not self._local, limit):
-            raise ServerTimeout(f"rank {rank} could not deliver its last messages in {limit:g} s")
+            raise ServerTimeout(f"rank {self._own} could not deliver its last messages in {limit:g} s")
         self.stop()
         self.endpoint.close(self._pause, limit)
 

@@ -8,7 +8,7 @@ included, so a message that was damaged, cut, or meant for another run is refuse
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -117,10 +117,6 @@ class Message:
     def text(self) -> str:
         """The payload of REFUSED and EXPLAINED."""
         return self.payload.tobytes().decode(errors="replace")
-
-    def numbered(self, request: int) -> Message:
-        """The same message as request ``request``."""
-        return replace(self, request=request)
 
     @property
     def nbytes(self) -> int:

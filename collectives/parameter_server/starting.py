@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from collectives.parameter_server.configuration import Configuration
 from collectives.parameter_server.consistency import spelled
 from collectives.parameter_server.courier import Courier, Handler, usual_pause
 from collectives.parameter_server.endpoint import WINDOW, Endpoint, settled
-from collectives.parameter_server.errors import ServerError, ServerTimeout
+from collectives.parameter_server.errors import ServerError
 from collectives.parameter_server.layout import Piece, pieces
 from collectives.parameter_server.payloads import Floats
 from collectives.parameter_server.resuming import Keeping
@@ -45,16 +44,16 @@ class Served:
 
 def start(
     comm: MPI.Intracomm, configuration: Configuration, tensors: Mapping[str, Floats], *, optimiser: Optimiser,
-    limit: float = LIMIT, window: int = WINDOW, before: Callable[[Server], Handler] | None = None,
-    keeping: Keeping | None = None,
+    limit: float = LIMIT, window: int = WINDOW, keeping: Keeping | None = None,
 ) -> Worker | Served:  # fmt: skip
     """Begin a parameter server on all ranks of ``comm``, as ``configuration`` says. Collective.
 
     A worker's rank gets a Worker; a rank that only serves does so until all workers have ended, then gets a Served.
     ``tensors``: contiguous float32 arrays by name, of the same names and shapes on all ranks; all begin with worker
-    0's numbers, which are written to everyone's. ``limit``: seconds that anyone waits for anyone. ``before`` may put
-    something before this rank's server. ``keeping``: checkpoints, from which a job that is started again goes on; its
-    workers ``join`` first. With them, with replicas, and in a job that outlives its ranks, ranks may die.
+    0's numbers, which are written to everyone's. ``limit``: seconds of silence after which a wait is given up.
+    ``window``: bytes under way to a rank that a more urgent message must wait for. ``keeping``: checkpoints, from which
+    a job that is started again goes on; its workers ``join`` first. With them, with replicas, and in a job that
+    outlives its ranks, ranks may die.
     Cost: the parameters broadcast once. Raises ValueError for a communicator of another size, ranks that disagree on
     what was given, and tensors that do not fit; ServerTimeout for a rank that does not come.
     """
@@ -65,35 +64,23 @@ def start(
     sharding = Sharding.plan(counts, configuration.servers, configuration.partition, whole=whole)
     private = _duplicate(comm, limit)
     run = _agreed(private, f"{_spelled(configuration)} {list(counts.items())} {optimiser}", limit)
-    found = pieces(sharding, None, tensors)
-    weights = _shared(private, sharding.count, found, limit)
+    weights = _shared(private, sharding.count, pieces(sharding, None, tensors), limit)
+
+    def server(number: int) -> Server:
+        return Server(configuration, sharding, number, weights, optimiser)
+
+    courier: Courier
     number = configuration.server_at(comm.rank)
     if configuration.replicas > 1 or keeping is not None or enabled():
         courier = surviving_courier(
-            private, configuration, sharding, lambda home: Server(configuration, sharding, home, weights, optimiser),
-            run=run, window=window, keeping=keeping,
+            private, configuration, sharding, server, run=run, window=window, keeping=keeping
         )  # fmt: skip
-        return _begun(courier, configuration, sharding, comm.rank, tensors, limit)
-    server = None if number is None else Server(configuration, sharding, number, weights, optimiser)
-    handler = before(server) if before is not None and server is not None else server
-    courier = Courier(Endpoint(private, window), run, handler)
-    return _begun(courier, configuration, sharding, comm.rank, tensors, limit)
-
-
-def _begun(
-    courier: Courier,
-    configuration: Configuration,
-    sharding: Sharding,
-    rank: int,
-    tensors: Mapping[str, Floats],
-    limit: float,
-) -> Worker | Served:
-    number = configuration.server_at(rank)
-    if rank < configuration.workers:
-        return _working(courier, configuration, sharding, rank, tensors, limit)
+    else:
+        courier = Courier(Endpoint(private, window), run, None if number is None else server(number))
+    if comm.rank < configuration.workers:
+        return _working(courier, configuration, sharding, comm.rank, tensors, limit)
     assert number is not None
-    assert courier.server is not None
-    return _serving(courier, number, courier.server, limit)
+    return _serving(courier, number, limit)
 
 
 def _working(
@@ -115,12 +102,11 @@ def _working(
     return worker
 
 
-def _serving(courier: Courier, number: int, handler: Handler, limit: float) -> Served:
-    while not courier.drive(lambda: handler.finished, limit / 10):
-        if time.monotonic() - courier.heard > limit:
-            raise ServerTimeout(f"server {number} has heard of nobody for {limit:g} s, and not all workers have ended")
+def _serving(courier: Courier, number: int, limit: float) -> Served:
+    server = courier.server
+    assert server is not None
     courier.close(limit)
-    return Served(number, handler, handler.statistics)
+    return Served(number, server, server.statistics)
 
 
 def _duplicate(comm: MPI.Intracomm, limit: float) -> MPI.Intracomm:

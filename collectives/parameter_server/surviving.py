@@ -88,6 +88,11 @@ class Replicated:
         return self.node.finished
 
     @property
+    def ended(self) -> set[int]:
+        """The workers that will not."""
+        return self.own.ended
+
+    @property
     def statistics(self) -> ServerStatistics:
         """What the server of this rank's own parts saw, and what this rank did."""
         return self.own.statistics
@@ -157,10 +162,7 @@ class SurvivingCourier(Courier):
 
     def close(self, limit: float) -> None:
         """Serve until nobody asks any more and all who live know. Collective; ServerTimeout if others do not come."""
-        if not self.drive(lambda: self.server is None or self.server.finished, limit):
-            raise ServerTimeout(
-                f"rank {self._own} waited {limit:g} s for all workers to end their work with its server"
-            )
+        self.serve(limit)
         parting = Parting(self.endpoint.comm)
         if not self.drive(parting.done, limit):
             raise ServerTimeout(f"rank {self._own} waited {limit:g} s for the other ranks to close")
