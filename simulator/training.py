@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -170,10 +170,14 @@ def step(
     backward = np.cumsum([sum(layers[index].backward for index in indices) for indices in order])
     sizes = [sum(layers[index].nbytes for index in indices) for indices in order]
     ready = forward + backward
+    # Who computed must wake up first: that is before the first sum, and not before the step, which it would hide in.
+    late = [network.model.start, *[0.0] * (len(order) - 1)]
+    awake = replace(network, model=replace(network.model, start=0.0))
     phases = [
-        Phase(algorithm, nbytes, itemsize, pace * moment) for nbytes, moment in zip(sizes, ready.tolist(), strict=True)
+        Phase(algorithm, nbytes, itemsize, pace * moment + start)
+        for nbytes, moment, start in zip(sizes, ready.tolist(), late, strict=True)
     ]
-    played = play(phases, network, contention=contention, conditions=conditions)
+    played = play(phases, awake, contention=contention, conditions=conditions)
     done: Floats = played.completion.max(axis=1)
     ends = np.maximum(done, ready * pace.max())
     began = np.maximum(ready * pace.max(), np.concatenate([[0.0], ends[:-1]]))

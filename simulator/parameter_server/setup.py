@@ -39,9 +39,10 @@ class Setup:
 
     A worker computes on an accelerator (it takes no processor) for as long as its layers say, times a factor of its own
     for each step, drawn from ``noise``, times ``slow`` by worker, times its ``spells``. With ``overlap`` a part is
-    pushed as soon as its gradients are there, and a layer waits for no parameters but its own; without, all are pushed
-    when computing ends, and awaited before it begins again. ``sharding``: by default that of the layers, as the real
-    server plans it; give the real one where its tensors are finer. Raises ValueError for what cannot be.
+    pushed as soon as its gradients are there, else all are when computing ends. With ``by_layer`` a layer's forward
+    pass waits for no parameters but its own, else all are awaited before the first. ``sharding``: by default that of
+    the layers, as the real server plans it; give the real one where its tensors are finer. Raises ValueError for what
+    cannot be.
     """
 
     configuration: Configuration
@@ -51,6 +52,7 @@ class Setup:
     spells: tuple[Spell, ...] = ()
     handling: Handling = Handling()  # noqa: RUF009 - a frozen value
     overlap: bool = True
+    by_layer: bool = False
     sharding: Sharding | None = None
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class WorkerProcess:
             step += 1
             factor = next(noise)
             for index, layer in enumerate(setup.layers):
-                yield from self._await(setup.needed[index] if setup.overlap else setup.parts)
+                yield from self._await(setup.needed[index] if setup.by_layer else setup.parts)
                 yield from self._compute(factor * layer.forward)
             pushes, pulls = step % self._push_every == 0, step % self._pull_every == 0
             self._begin(pushes=pushes, pulls=pulls)

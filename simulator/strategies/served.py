@@ -28,13 +28,14 @@ class Served:
     configuration: Configuration
     handling: Handling = Handling()  # noqa: RUF009 - a frozen value
     overlap: bool = True
+    by_layer: bool = False
     sharding: Sharding | None = None
 
     def predict(self, job: Job) -> Prediction:
         """What a worker's step takes."""
         setup = Setup(
             self.configuration, job.layers, job.noise or ComputeTime(1.0), job.slow, (), self.handling, self.overlap,
-            self.sharding,
+            self.by_layer, self.sharding,
         )  # fmt: skip
         found = simulate(
             setup, job.network, steps=job.steps + _WARMUP, contention=job.contention, seed=job.seed, sharing=job.sharing

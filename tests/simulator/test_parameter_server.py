@@ -71,7 +71,14 @@ def setups(draw: st.DrawFn) -> Setup:
     spells = (Spell(workers - 1, 3.0, 5e-3, 3e-2),)
     handling = Handling(push=Work(1e-5, 1e-10), update=Work(2e-5), answer=Work(1e-5), header=64)
     return Setup(
-        configuration, layers, noise, {0: draw(st.floats(0.5, 5))}, spells, handling, overlap=draw(st.booleans())
+        configuration,
+        layers,
+        noise,
+        {0: draw(st.floats(0.5, 5))},
+        spells,
+        handling,
+        draw(st.booleans()),
+        draw(st.booleans()),
     )
 
 

@@ -138,8 +138,11 @@ def test_free_workers_do_no_fewer_steps_than_those_in_lockstep_and_parts_overlap
     assert free.compute < lockstep.compute
     assert free.outcome is not None
     assert free.outcome.staleness.max() > 0
-    at_once = predict(Served(Configuration(4, 1, partition=400_000), overlap=False), job)
-    assert lockstep.seconds < at_once.seconds
+    at_once, by_layer = (
+        predict(Served(Configuration(4, 1, partition=400_000), overlap=both, by_layer=both), job)
+        for both in (False, True)
+    )
+    assert by_layer.seconds < lockstep.seconds < at_once.seconds
 
 
 # --- model parallel -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -253,3 +254,12 @@ def test_layers_and_architectures_that_cannot_be_are_refused() -> None:
         architectures.get("resnet")
     with pytest.raises(ValueError, match="more than 0 FLOP/s"):
         architectures.get("resnet50").forward_seconds(32, 0.0)
+
+
+def test_ranks_wake_up_before_the_first_sum_of_a_step() -> None:
+    layers = tuple(Layer(str(number), 4_000_000, 0.0, 1e-4) for number in range(3))
+    star = networks.star(4, 1e-6, 1e9)
+    sleepy = replace(star, model=replace(star.model, start=5e-4))
+    usual, late = (step(layers, network, catalogue.get("ring"), bucket=0) for network in (star, sleepy))
+    assert late.seconds == pytest.approx(usual.seconds + 5e-4)  # once, though there are three sums
+    assert late.compute == usual.compute
