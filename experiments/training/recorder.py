@@ -192,7 +192,7 @@ def _evaluated(ranks: list[list[_Judged]]) -> Iterator[Record]:
         yield {
             "kind": "evaluation",
             "step": int(rows[0].step),
-            "elapsed_seconds": max(row.elapsed for row in rows),
+            "elapsed_seconds": max(row.elapsed for row in rows if row.samples),  # of those who judged
             "loss": _number(sum(row.loss for row in rows) / samples),
             "accuracy": sum(row.right for row in rows) / samples,
             "samples": int(samples),
