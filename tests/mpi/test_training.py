@@ -25,7 +25,7 @@ WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.rank, WORLD.size
 STEPS = 3
 
-pytestmark = pytest.mark.skipif(SIZE > 6, reason="loading compiled kernels takes each rank its time")
+pytestmark = pytest.mark.skipif(SIZE > 5, reason="loading compiled kernels takes each rank its time")
 
 ONE_UNIT = 2.0**-22
 """About one rounding of a weight of size one."""
@@ -96,7 +96,7 @@ def test_models_are_averaged_every_so_many_steps() -> None:
         own = running.snapshot().own["weights"]
         spread.append(float(np.abs(own - running.weights.vector).max()))
     running.close()
-    assert [each > 0 for each in spread] == [SIZE > 1, SIZE > 1, False] * 2
+    assert [each > 8 * ONE_UNIT for each in spread] == [SIZE > 1, SIZE > 1, False] * 2
 
 
 @pytest.mark.parametrize(
