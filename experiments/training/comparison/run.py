@@ -83,9 +83,15 @@ def compare(
         "place_facts": place.describe(), "place_reason": reason, "workload": load.to_json(),
         "load_average_before": before, **about,
     }  # fmt: skip
-    result = Trained(trained, around, findings(trained, profile.at(2).beta))
+    result = Trained(trained, around, findings(trained, _beta(place, profile)))
     records.write(folder, result)
     return result
+
+
+def _beta(place: Place, profile: Profile) -> float:
+    """Seconds per byte of a link: as the place says, else as it was calibrated."""
+    rate: float | None = place.describe().get("rate")
+    return 1 / rate if rate else profile.at(2).beta
 
 
 def _handling(request: Request) -> dict[str, Handling]:
