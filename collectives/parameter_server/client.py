@@ -109,7 +109,7 @@ class Client:
             request = next(self._requests)
             message = Message(kind, self.worker, clock=max(self.clocks.values(), default=0), request=request)
             flights = {
-                server: InFlight(server, replace(message, part=self._first(server)), [ticket], wanted)
+                server: InFlight(server, replace(message, part=self._last(server)), [ticket], wanted)
                 for server in range(self.configuration.servers)
             }
             self._flights.depart_to_all(request, flights)
@@ -246,7 +246,7 @@ class Client:
         self.statistics.sent_bytes += message.nbytes
         self._send(Envelope(self.addresses[part.server], flight.message), flight.priority)
 
-    def _first(self, server: int) -> int:
-        """The first part of a server, if it has any."""
+    def _last(self, server: int) -> int:
+        """The last part of a server, if it has any: its answer does not overtake the parameters of the others."""
         parts = self.sharding.by_server.get(server)
-        return parts[0].number if parts else EVERY_PART
+        return parts[-1].number if parts else EVERY_PART

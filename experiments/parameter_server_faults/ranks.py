@@ -33,7 +33,7 @@ BEGAN = "began"
 KEPT = 5
 """Clocks from one checkpoint to the next."""
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds of waiting after which a rank says what it waits for, and the job has failed."""
 
 _PACE = 0.005

@@ -103,11 +103,9 @@ def _model(scenario: Scenario, turn: int, worker: int) -> Floats:
 
 
 def _chained(
-    workers: int, servers: int, replicas: int, consistency: Consistency, *, colocated: bool = False
+    workers: int, servers: int, replicas: int, rules: Consistency, *, colocated: bool = False
 ) -> Configuration:
-    return Configuration(
-        workers, servers, consistency=consistency, replicas=replicas, partition=4096, colocated=colocated
-    )
+    return Configuration(workers, servers, colocated, rules, partition=4096, replicas=replicas)
 
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(

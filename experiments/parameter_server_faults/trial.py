@@ -23,7 +23,7 @@ __all__ = ["SECONDS", "TIMEOUT", "Verdict", "run"]
 SECONDS = 0.5
 """About how long a training takes once it has begun: deaths come within this time."""
 
-TIMEOUT = 90.0
+TIMEOUT = 300.0
 """Seconds after which a job counts as hung; its ranks give up sooner and say why."""
 
 
@@ -47,7 +47,7 @@ class Verdict:
 
 
 def run(name: str, seed: int, expected: list[Floats]) -> Verdict:
-    """Run scenario ``name`` with deaths drawn by ``seed``; ``expected``: ``models`` of the worker that dies or joins."""
+    """Run scenario ``name``, deaths drawn by ``seed``; ``expected``: ``models`` of the worker that dies or joins."""
     scenario, begin = SCENARIOS[name], time.monotonic()
     plan = scenario.plan(seed, SECONDS)
     with TemporaryDirectory(prefix="ciranda-faults-") as text:
