@@ -21,6 +21,7 @@ from experiments import (
     draw,
     kernels,
     on_ranks,
+    pipeline,
     prove,
     report,
     scale,
@@ -36,7 +37,7 @@ from experiments import run as run_command
 from experiments.cluster import command as cluster
 from experiments.errors import Failure, UsageFault
 from experiments.training import command as train
-from experiments.training import large_batch_command
+from experiments.training import large_batch_command, uneven_command
 from experiments.training.comparison import command as compare_training
 
 __all__ = ["app", "main", "run"]
@@ -79,6 +80,7 @@ app.command("draw")(draw.command)
 app.command("simulate")(simulate.command)
 app.command("trace")(trace.command)
 app.command("step")(step.command)
+app.command("pipeline")(pipeline.command)
 app.command("server")(server.command)
 app.command("validate")(validate.command)
 app.command("run", context_settings={"allow_interspersed_args": False})(run_command.command)
@@ -92,6 +94,7 @@ app.command("scale")(scale.command)
 app.command("scaling", cls=scaling.Command)(scaling.command)
 app.command("train")(train.command)
 app.command("large-batch")(large_batch_command.command)
+app.command("uneven")(uneven_command.command)
 app.command("compare-training")(compare_training.command)
 app.command("doctor")(doctor.command)
 
