@@ -1,0 +1,1 @@
+"""Programs that fit on a page. Run them with `ciranda run -n 4 -- python experiments/examples/NAME.py`."""
