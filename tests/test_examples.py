@@ -26,3 +26,11 @@ def test_the_parameter_server_learns_digits(tmp_path: Path) -> None:
     assert sorted(found) == ["0", "1"]
     assert min(map(float, found.values())) > 90
     assert max(float(each) for each in re.findall(r"missed ([\d.]+) updates", result.stdout)) > 0
+
+
+def test_data_parallel_learns_digits(tmp_path: Path) -> None:
+    example = EXAMPLES / "ddp_in_40_lines.py"
+    result = ran(["ciranda", "run", "-n", "3", "--", "python", str(example)], tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    [right] = re.findall(r"3 ranks: ([\d.]+)% right", result.stdout)
+    assert float(right) > 90

@@ -29,8 +29,7 @@ def main() -> None:
     weights, same = np.zeros((x.shape[1], digits.classes), np.float32), np.random.default_rng(0)
     for _ in range(STEPS):
         batch = same.choice(len(x), BATCH, replace=False)[comm.rank :: comm.size]  # a share of the same batch
-        total = gradient(weights, x[batch], digits.targets[batch])
-        comm.Allreduce(MPI.IN_PLACE, total)
+        comm.Allreduce(MPI.IN_PLACE, total := gradient(weights, x[batch], digits.targets[batch]))
         weights -= RATE / BATCH * total
     if comm.rank == 0:
         right = (np.argmax(test @ weights, axis=1) == digits.test_targets).mean()
