@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from collectives import Communicator
+from collectives import Communicator, pipeline
 from collectives.executors.faults import CollectiveError
 from experiments.errors import UsageFault
 from experiments.training import exact_sum, models, strategies
 from experiments.training.batches import Batches
 from experiments.training.dataset import Dataset
 from experiments.training.neighbours import Inbox, Patience
+from experiments.training.pace import Pace
 from experiments.training.strategy import Task
 from kernels import optimise
 
@@ -129,6 +132,27 @@ def test_a_neighbour_that_says_nothing_is_not_waited_for_without_end() -> None:
         with pytest.raises(CollectiveError, match=r"Forward\(0\) from rank 0 was not done after 0.05 s"):
             inbox.take("Forward(0)")
         line.Send(np.zeros(3, np.float32), 0)  # so that nothing is left behind
+
+
+def test_a_step_takes_as_long_as_its_order_says_or_longer() -> None:
+    """Where computing takes a stated time, and messages some more."""
+    grain = 3e-3
+    job = replace(task(Communicator(MPI.COMM_WORLD), MODELS[0]), pace=Pace(grain))
+    strategy = strategies.get("pipeline:order=1f1b").start(job)
+    strategy.step(1, 0.1)
+    began = time.perf_counter()
+    step = strategy.step(2, 0.1)
+    elapsed = time.perf_counter() - began
+    parts = np.zeros(SIZE)
+    job.comm.Allgather(np.array([strategy.part]), parts)
+    forward, backward = parts * grain / 3, parts * grain * 2 / 3
+    slots = pipeline.timeline(pipeline.one_forward_one_backward, GRAINS, forward, backward)
+    strategy.close()
+    assert parts.sum() == pytest.approx(1)
+    assert step.computing >= GRAINS * grain * parts[RANK]
+    assert elapsed >= step.computing + step.exposed
+    if RANK == 0:
+        assert elapsed >= slots[0][-1].end
 
 
 def test_parts_of_a_vector_are_summed_in_the_unit_of_the_whole() -> None:

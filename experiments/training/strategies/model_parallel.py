@@ -54,11 +54,12 @@ class ModelParallel:
         cuts = _stages(task, costs, stages)
         self._grid = Grid.of(task.comm, stages, ways, task.limit)
         self.team = Team(self._grid.team, algorithm)
-        lo, hi = self._range = cuts[self._grid.line.rank]
+        lo, hi = cuts[self._grid.line.rank]
         layers = task.model.layers
         shared = share(layers[lo:hi], self.team)
         self._holding = Holding.of([layers[lo:hi] for lo, hi in cuts], shared, self.team, self._grid.line)
-        self._part = sum(costs[lo:hi]) / max(1, sum(costs)) / ways
+        self.part = sum(costs[lo:hi]) / max(1, sum(costs)) / ways
+        """This rank's share of the computing that one replica has."""
         self._shares = Equal(task.batches.grains, self._grid.replicas.size, self._grid.replicas.rank)
         self.micro, samples = _micro_batches(task, self._grid.replicas.size, self._grid.replicas.rank, micro)
         shapes = shapes_between(layers, (samples, *task.data.inputs.shape[1:]))
@@ -124,7 +125,7 @@ class ModelParallel:
         """Where computing takes a stated time, a stage's pass takes its part of it, by the multiplications in it."""
         direction = _FORWARD if isinstance(action, Forward) else 1 - _FORWARD
         lo, hi = self._shares.of(1)
-        seconds = self.task.pace.grain * (hi - lo) / self.micro * self._part * direction
+        seconds = self.task.pace.grain * (hi - lo) / self.micro * self.part * direction
         return replace(self.task.pace, grain=seconds).begin(1)
 
     def snapshot(self) -> Snapshot:
