@@ -20,8 +20,10 @@ __all__ = ["PythonSources"]
 class PythonSources:
     """The first ``length`` bytes of the modules in order of their names, in windows of ``context``.
 
-    A sample is a window, its targets are the bytes one further on. The last tenth of the windows is for testing.
-    Other versions of Python give other text: the ranks of a run are sent that of rank 0.
+    Modules whose names begin with _ are left out.
+    A sample is a window, its targets are the bytes one further on. Every tenth window is for testing, for the last
+    tenth of the text may be about something else. Other versions of Python give other text: the ranks of a run are
+    sent that of rank 0.
     """
 
     length: int = 1_000_000
@@ -30,7 +32,7 @@ class PythonSources:
     def read(self) -> Raw:
         """As many files as it takes."""
         text, folder = bytearray(), Path(sysconfig.get_path("stdlib"))
-        for path in sorted(folder.glob("*.py")):
+        for path in sorted(folder.glob("[!_]*.py")):  # modules with _ are internals, and settings of one build
             text += path.read_bytes()
             if len(text) >= self.length:
                 break
@@ -47,10 +49,11 @@ class PythonSources:
             raise UsageFault(f"{self.length} bytes of text are fewer than {_TENTH} windows of {self.context} and one")
         inputs = self._windows(codes, count)
         targets = self._windows(codes[1:], count).astype(np.int64)
-        end = count - count // _TENTH
+        tests = np.arange(count) % _TENTH == _TENTH - 1
         return Dataset(
-            "python-sources", inputs[:end], targets[:end], inputs[end:], targets[end:], classes=256, source=raw.origin
-        )
+            "python-sources", inputs[~tests], targets[~tests], inputs[tests], targets[tests],
+            classes=256, source=raw.origin,
+        )  # fmt: skip
 
     def _windows(self, codes: Bytes, count: int) -> Bytes:
         return codes[: count * self.context].reshape(count, self.context)
