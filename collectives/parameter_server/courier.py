@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ __all__ = ["Courier", "Handler", "usual_pause"]
 
 _ANSWERS = (Kind.ACK, Kind.PARAMETERS, Kind.REFUSED, Kind.EXPLAINED)
 _TICK = 0.01  # seconds
+_BETWEEN_NEWS = 5.0  # seconds between two looks at who is slow
+_LOG = logging.getLogger(__name__)
 
 
 class Handler(Protocol):
@@ -71,6 +74,7 @@ class Courier:
         self._own = endpoint.comm.rank
         self._local: deque[Message] = deque()
         self._lock = threading.Lock()
+        self._named = 0.0
         self._driving = 0
         self._turn = threading.Condition()
         self._stopped = False
@@ -201,7 +205,9 @@ class Courier:
         if self.server is None:
             self._refuse(Refused(f"rank {self._own} is no server"), source, message.request)
             return
-        begin = time.perf_counter()
+        begin, statistics = time.perf_counter(), self.server.statistics
+        if message.kind in (Kind.PUSH, Kind.PUSH_PULL):
+            statistics.lateness.pushed(source, begin)
         try:
             answers = self.server.handle(message, source)
         except Refused as refused:
@@ -209,9 +215,17 @@ class Courier:
             answers = []
         for envelope in answers:
             self.send(envelope, float(envelope.message.part))
-        statistics = self.server.statistics
+            if envelope.message.kind is Kind.PARAMETERS:
+                statistics.lateness.answered(envelope.rank, begin)
         statistics.busy += time.perf_counter() - begin
         statistics.met(waiting - 1)
+        self._name_the_slow(begin)
+
+    def _name_the_slow(self, now: float) -> None:
+        if self.server is not None and now - self._named > _BETWEEN_NEWS:
+            self._named = now
+            for line in self.server.statistics.lateness.news(now):
+                _LOG.warning("server on rank %d: %s", self._own, line)
 
     def _refuse(self, refused: Refused, source: int, request: int) -> None:
         if self.server is not None:

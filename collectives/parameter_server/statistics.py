@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from collectives.parameter_server.consistency import Reception
+from collectives.parameter_server.lateness import Lateness
 
 __all__ = ["ServerStatistics", "WorkerStatistics"]
 
@@ -33,6 +34,8 @@ class ServerStatistics:
     staleness: dict[int, Counter[int]] = field(default_factory=dict[int, "Counter[int]"])
     refusals: list[str] = field(default_factory=list[str])
     """Of the first hundred messages that were refused, what was wrong."""
+    lateness: Lateness = field(default_factory=Lateness)
+    """How long the workers' steps take, and which workers are slow."""
 
     def pushed(self, worker: int, reception: Reception, staleness: int, updates: int) -> None:
         """A push was received and led to so many updates."""

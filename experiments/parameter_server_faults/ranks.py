@@ -77,6 +77,10 @@ def _train(worker: Worker, name: str, vector: Floats, folder: Path, joins: float
         os.pwrite(descriptor, worker.clock.to_bytes(8, "little"), 0)
         (folder / BEGAN).touch()
     np.save(folder / f"worker{worker.number}.npy", vector)
+    if scenario.configuration.consistency.spare is None:
+        # Without lockstep who ends first would leave the others' pushes a greater weight, and the model to chance.
+        while len(list(folder.glob("worker*.npy"))) < scenario.configuration.workers:
+            time.sleep(_PACE)
     worker.close()
 
 
