@@ -87,13 +87,15 @@ class TrainingFigures(Plots):
         lines = [
             self.drawn(
                 [record.ranks for record in kind], [record.efficiency or 0.0 for record in kind], name,
-                f"var(--series-{number % _COLOURS})",
+                f"var(--series-{number % _COLOURS})", dash=_dash(kind[0]),
                 text=[f"{escape(name)}<br>{self.numbers.percent(record.efficiency)}" for record in kind],
             )
             for number, (name, kind) in enumerate(kinds.items())
         ]  # fmt: skip
         up = self.even_axis("axis.efficiency", (0.0, 1.1), self.numbers.percent)
-        return self.framed(lines, self.ranks_axis(record.ranks for record in records), up, legend=True)
+        return self.framed(
+            lines, self.ranks_axis(record.ranks for record in records if record.ranks > 1), up, legend=True
+        )
 
     def _bar(
         self, key: str, places: Sequence[int], lengths: Sequence[float], shown: Sequence[str], colour: str,
@@ -157,7 +159,7 @@ class TrainingFigures(Plots):
 
 
 def _dash(record: TrainingRecord) -> str:
-    return _DASHES.get(record.consistency.partition(":")[0], "longdash")
+    return _DASHES.get(record.consistency.partition(":")[0], "longdash" if record.servers else "solid")
 
 
 def _predicted(record: TrainingRecord, model: str) -> float | None:
