@@ -93,9 +93,8 @@ class TrainingFigures(Plots):
             for number, (name, kind) in enumerate(kinds.items())
         ]  # fmt: skip
         up = self.even_axis("axis.efficiency", (0.0, 1.1), self.numbers.percent)
-        return self.framed(
-            lines, self.ranks_axis(record.ranks for record in records if record.ranks > 1), up, legend=True
-        )
+        across = self.ranks_axis(record.ranks for record in records if record.ranks > 1)
+        return self.framed(lines, across, up, legend=True)
 
     def _bar(
         self, key: str, places: Sequence[int], lengths: Sequence[float], shown: Sequence[str], colour: str,
