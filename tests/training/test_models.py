@@ -129,6 +129,11 @@ def test_sizes_are_as_spelled() -> None:
     assert shapes["block3.mlp.wide.weight"] == (8, 32)
 
 
+def test_layers_of_one_shape_begin_differently() -> None:
+    begin = models.get("transformer:layers=2,width=8", datasets.get(TEXT)).initial(0)
+    assert (begin["block1.mlp.wide.weight"] != begin["block2.mlp.wide.weight"]).all()
+
+
 @pytest.mark.parametrize(
     ("model", "dataset", "words"),
     [
