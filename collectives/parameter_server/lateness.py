@@ -40,11 +40,13 @@ class Slow:
 class Lateness:
     """Step times of workers. Slow is who takes ``factor`` times the median of the others' medians.
 
+    Differences below ``least`` seconds are the scheduling of the machine, and say nothing of a worker.
     A median needs half of the steps to be slow, so a few hiccups make nobody slow; a step that is still going on
     counts as soon as it is longer than that by itself.
     """
 
     factor: float = 2.0
+    least: float = 0.02
     steps: dict[int, deque[float]] = field(default_factory=dict[int, deque[float]], init=False)
     _since: dict[int, float] = field(default_factory=dict[int, float], init=False)
     _told: frozenset[int] = field(default=frozenset(), init=False)
@@ -87,7 +89,8 @@ class Lateness:
             return None
         running = now - self._since.get(worker, now)
         seconds = max(typical[worker], running)
-        return Slow(worker, seconds, usual) if seconds > self.factor * max(usual, 1e-9) else None
+        slow = seconds > self.factor * max(usual, 1e-9) and seconds - usual > self.least
+        return Slow(worker, seconds, usual) if slow else None
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -59,3 +59,8 @@ def test_of_two_the_slower_is_found_and_one_alone_is_never_slow() -> None:
     assert [slow.worker for slow in lateness.slow(now)] == [1]
     lateness.left(0)
     assert lateness.slow(now) == ()
+
+
+def test_milliseconds_are_the_scheduling_of_the_machine() -> None:
+    lateness = Lateness()
+    assert lateness.slow(steps(lateness, {0: 0.001, 1: 0.008}, 10)) == ()
