@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from itertools import groupby
 
 from experiments.training.comparison.contestants import Contestant
+from experiments.training.comparison.findings import RIVAL
 
 __all__ = ["LEAST", "WARMUP", "planned", "shuffled"]
 
@@ -42,14 +42,13 @@ def planned(expected: Mapping[Contestant, float], budget: float, most: int) -> d
 
 
 def shuffled(steps: Mapping[Contestant, int], seed: int) -> list[Contestant]:
-    """All contestants, those with the same number of ranks together, both in an order that the seed decides."""
-    luck = random.Random(seed)
-    ordered = sorted(steps, key=lambda one: one.ranks)
-    groups = [list(group) for _, group in groupby(ordered, key=lambda one: one.ranks)]
-    luck.shuffle(groups)
-    for group in groups:
-        luck.shuffle(group)
-    return [one for group in groups for one in group]
+    """All contestants in an order that the seed decides, but first those with which the others are compared.
+
+    So where time runs out, what is missing is spread over all numbers of ranks, and the rest can still be judged.
+    """
+    found = list(steps)
+    random.Random(seed).shuffle(found)
+    return sorted(found, key=lambda one: one.ranks > 1 and one.algorithm != RIVAL)
 
 
 def _steps(expected: Mapping[Contestant, float], seconds: float, most: int) -> dict[Contestant, int]:

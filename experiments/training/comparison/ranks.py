@@ -24,7 +24,6 @@ __all__ = ["ABOUT", "PLAN", "PROGRESS", "Visit", "dump"]
 PLAN, PROGRESS, ABOUT = "plan.json", "progress.jsonl", "about.json"
 """Files of the work folder: what to do, how far it is, and what the job was like."""
 
-_LATE = 1.2  # times the budget, after which nothing more is begun
 _SLACK = 10.0  # times the planned seconds of a contestant, after which it counts as hung
 
 
@@ -41,13 +40,13 @@ class Visit(NamedTuple):
         return self.steps * self.seconds
 
 
-def dump(workload: Workload, visits: list[Visit], budget: float, limit: float) -> dict[str, Any]:
-    """The content of the plan file. ``budget``: seconds for all visits together, after which no more are begun.
+def dump(workload: Workload, visits: list[Visit], until: float, limit: float) -> dict[str, Any]:
+    """The content of the plan file. ``until``: the time of day (Unix seconds) after which no more visits are begun.
 
     ``limit``: seconds that a contestant may take beside ten times its plan, before it counts as hung.
     """
     entries = [visit._asdict() | {"contestant": visit.contestant.to_json()} for visit in visits]
-    return {"workload": workload.to_json(), "visits": entries, "budget": budget, "limit": limit}
+    return {"workload": workload.to_json(), "visits": entries, "until": until, "limit": limit}
 
 
 def _train_here(work: Annotated[Path, typer.Option()], file: Annotated[Path, typer.Option()]) -> None:
@@ -80,7 +79,7 @@ def _train_here(work: Annotated[Path, typer.Option()], file: Annotated[Path, typ
             told.progress = files.enter_context((work / PROGRESS).open("w", encoding="utf-8"))
         began = time.monotonic()
         for number, visit in enumerate(visits):
-            if _agreed(world, time.monotonic() > began + _LATE * plan["budget"]):
+            if _agreed(world, time.time() > plan["until"]):
                 told.skipped.append(visit.contestant.label)
                 continue
             told.announce(number, len(visits), visit.contestant)

@@ -70,12 +70,12 @@ def compare(
     costs = _handling(request)
     expected = predictions.predicted(found, model, data.inputs.shape[1:], load, profile, handling=costs)
     seconds = {one: record.simulated_seconds or record.theory_seconds or 0.0 for one, record in expected.items()}
-    budget = deadline - time.monotonic() - _STARTUP
-    steps = planned(seconds, budget, request.most)
+    left = deadline - time.monotonic()
+    steps, until = planned(seconds, left - _STARTUP, request.most), time.time() + left
     if not steps:
         raise UsageFault(f"{request.time_limit:g} s are too short to train anything; give more with --time-limit")
     visits = [Visit(one, steps[one], seconds[one]) for one in shuffled(steps, seed)]
-    about = _launch(request, folder / STEPS_FILE, visits, budget, place, notify)
+    about = _launch(request, folder / STEPS_FILE, visits, until, place, notify)
     lines = summary.by_contestant(samples.read(folder / STEPS_FILE))
     trained = summary.compared([_record(record, lines.get(one, ()), about, place) for one, record in expected.items()])
     around = environment.collect() | {
@@ -103,12 +103,12 @@ def _handling(request: Request) -> dict[str, Handling]:
 
 
 def _launch(
-    request: Request, file: Path, visits: Sequence[Visit], budget: float, place: Place, notify: Notify | None
+    request: Request, file: Path, visits: Sequence[Visit], until: float, place: Place, notify: Notify | None
 ) -> dict[str, Any]:
     """Have the visits carried out; returns what rank 0 tells of the job."""
     file.write_text("", encoding="utf-8")
     with work_folder() as work:
-        (work / PLAN).write_text(json.dumps(dump(request.workload, list(visits), budget, _LIMIT)), encoding="utf-8")
+        (work / PLAN).write_text(json.dumps(dump(request.workload, list(visits), until, _LIMIT)), encoding="utf-8")
         steps = work / PROGRESS
         files = [f"--work={work}", f"--file={file.resolve()}"]
         program = ["python", "-m", "experiments.training.comparison.ranks", *files]
