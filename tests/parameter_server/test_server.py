@@ -141,7 +141,7 @@ def test_rows_are_the_dense_gradient_and_equal_rows_add_up(first: int) -> None:
     results = []
     for message in (push(0, 1, values=np.ascontiguousarray(dense)),
                     Message(Kind.PUSH, 0, 0, 1, sparse, Coding.ROWS, samples=4)):  # fmt: skip
-        it = server(1)
+        it = server(1, optimiser=optimise.get("sgd", learning_rate=1.0))
         it.handle(message)
         results.append(it.shards[0].parameters)
     assert_array_equal(*results)
