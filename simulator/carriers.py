@@ -121,7 +121,7 @@ def carrier_of_ports(network: Network) -> Carrier:
     return Carrier(_shared(np.minimum(np.concatenate([network.topology.bandwidth, port]), _ENDLESS)))
 
 
-def port_rate(network: Network, nbytes: int = 1 << 22) -> float:
+def port_rate(network: Network, nbytes: int = 1 << 16) -> float:
     """Bytes/s at which a port passes messages of ``nbytes`` bytes while others of other ranks fill its pauses.
 
     Infinite where only links take time. Longer messages show what a port can do: a train of messages that ask first

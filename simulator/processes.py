@@ -280,11 +280,11 @@ class World:
             self._carry(self._links, parcel.links, parcel.nbytes, parcel.rate, sent)
             return
         links = (*parcel.links, *ports_of(self.network, parcel.source, parcel.dest))
-        # As many bytes of a long message as would take a port as long as these do.
+        # As many bytes of a usual message as would take a port as long as these do.
         taken, rate = float(parcel.nbytes), parcel.rate
         if self._port_rate < math.inf:
             own = self._rates.setdefault(parcel.nbytes, port_rate(self.network, parcel.nbytes))
-            taken, rate = max(taken, taken * self._port_rate / own), self._port_rate
+            taken, rate = taken * self._port_rate / own, self._port_rate
         self._carry(self._links, links, taken, rate, sent)
 
     def _taken(self, port: tuple[int, int], busy: np.ndarray[tuple[int], np.dtype[np.float64]], change: int) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from collectives import catalogue
 from collectives.schedule import Recv, Round, Send
 from simulator import Network, networks
-from simulator.models import Cores, Hockney, LogGOPS, Model
+from simulator.models import Calibrated, Cores, Hockney, LogGOPS, Model
 from simulator.networks import Topology
 from simulator.playing import Phase, play
 from simulator.processes import Deadlock, Process, Signal, World
@@ -338,3 +338,12 @@ def test_shared_ports_are_as_busy_as_those_of_turns_if_one_rank_sends_all(
 def test_sharing_needs_contention() -> None:
     with pytest.raises(ValueError, match="sharing needs contention"):
         World(STAR, contention=False, sharing=True)
+
+
+def test_ports_that_are_shared_pass_messages_of_each_size_as_fast_as_the_trains_of_them_and_longer_ones() -> None:
+    curve = ((0, 1.0), (100, 11.0), (200, 21.0))
+    message = Calibrated(curve, ((100, 15.0), (200, 40.0)))
+    network = replace(networks.star(3, 0.0, math.inf), model=Model(message))
+    short, long = (ends(network, [(0, 1, n, 0.0), (0, 2, n, 0.0)], sharing=True) for n in (100, 200))
+    assert short == pytest.approx([31, 31])  # two of 15 s, and 1 s on the way
+    assert long == pytest.approx([81, 81])
