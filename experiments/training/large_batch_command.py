@@ -24,7 +24,7 @@ __all__ = ["command"]
 
 def command(
     model: Annotated[str, typer.Argument(help="Such as mlp, softmax or convnet.")] = "mlp",
-    data: Annotated[str, typer.Option(help="Such as digits or fashion-mnist.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Such as digits or fashion-mnist.")] = "digits",
     batch: Annotated[str, typer.Option(help="Samples of a global batch: 16:1024 (doubling) or 32,512.")] = "16:1024",
     epochs: Annotated[int, typer.Option(min=1, help="Times that every sample is seen, whatever the batch.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each; the median is shown.")] = 3,
@@ -38,35 +38,37 @@ def command(
 
     One process computes it all: workers that share a batch compute the same gradients. No MPI is needed.
 
-    Example: ciranda large-batch mlp --data digits --batch 16:1024 --seeds 5
+    Example: ciranda large-batch mlp --dataset digits --batch 16:1024 --seeds 5
     """
     from experiments.training.large_batch import Plan, recipes, summary
 
     sizes = parse_sizes(batch)
     chosen = recipes(reference=reference, warm_up=warm_up, learning_rate=learning_rate, lars_rate=lars_rate)
-    outcomes = _trained(model, data, Plan(tuple(sizes), epochs, tuple(range(seeds))), chosen)
+    outcomes = _trained(model, dataset, Plan(tuple(sizes), epochs, tuple(range(seeds))), chosen)
     found = summary(outcomes)
     if as_json:
-        around = {"model": model, "data": data, "warm_up_epochs": warm_up, "reference": reference}
+        around = {"model": model, "dataset": dataset, "warm_up_epochs": warm_up, "reference": reference}
         records = [outcome.to_json() for outcome in outcomes]
         document = {"schema": SCHEMA, "environment": {**collect(), **around}, "records": records, "summary": found}
         json.dump(document, sys.stdout, indent=1, allow_nan=False)
         print()
         return
-    _print(f"{model} on {data}, {epochs} epochs: test accuracy in %, median (lowest-highest) of {seeds}", chosen, found)
+    _print(
+        f"{model} on {dataset}, {epochs} epochs: test accuracy in %, median (lowest-highest) of {seeds}", chosen, found
+    )
 
 
-def _trained(model: str, data: str, plan: Plan, chosen: Sequence[Recipe]) -> list[Outcome]:
+def _trained(model: str, name: str, plan: Plan, chosen: Sequence[Recipe]) -> list[Outcome]:
     from rich.console import Console
     from rich.progress import track
 
     from experiments.training import datasets, models
     from experiments.training.large_batch import train
 
-    dataset = datasets.get(data)
+    dataset = datasets.get(name)
     one = models.get(model, dataset)
     if (largest := max(plan.batches)) > len(dataset.inputs):
-        raise UsageFault(f"{data} has {len(dataset.inputs)} samples to learn from, fewer than a batch of {largest}")
+        raise UsageFault(f"{name} has {len(dataset.inputs)} samples to learn from, fewer than a batch of {largest}")
     runs = list(plan.runs(chosen))
     console = Console(stderr=True)
     return [

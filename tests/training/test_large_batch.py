@@ -70,7 +70,7 @@ def test_the_command_prints_records_and_their_summary(capsys: pytest.CaptureFixt
     document = json.loads(capsys.readouterr().out)
     assert len(document["records"]) == 2 * len(document["summary"]) == 16
     assert {one["recipe"] for one in document["summary"]} == {"one rate", "scaled", "warm-up", "LARS"}
-    assert document["environment"]["data"] == "digits"
+    assert document["environment"]["dataset"] == "digits"
 
 
 def test_the_command_names_a_batch_that_is_too_large(capsys: pytest.CaptureFixture[str]) -> None:
