@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments import places
+from experiments.chosen_profile import chosen_profile
 from experiments.errors import UsageFault
 from experiments.option_groups import grouped
 from experiments.training.options import Options, Outputs, arguments
@@ -35,6 +36,11 @@ def command(
     on: places.On = "local",
     mpi: Annotated[str, typer.Option(help="openmpi, mpich or system.", envvar="CIRANDA_MPI")] = "openmpi",
     time_limit: Annotated[str, typer.Option(help="How long the run may take.")] = "10min",
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Simulate a step as well, on the network of this profile, a name or a file.",
+                     show_default=False),
+    ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", help="Write what the run came to into this file.", show_default=False)
     ] = None,
@@ -48,11 +54,15 @@ def command(
     """
     options.plan()  # what is wrong with it is told before anything starts
     options.method()
-    place = places.parse(on)
+    place, known = places.parse(on), chosen_profile(profile, ranks)
     with _shown(sys.stderr.isatty()) as notify:
         found = launched(options, outputs, ranks, place, mpi=mpi, time_limit=parse_seconds(time_limit), notify=notify)
     from experiments.training import tables
 
+    if known is not None:
+        from experiments.training.simulated import step_seconds
+
+        found["simulated_seconds"] = step_seconds(options, known, ranks, found["computing_seconds"])
     tables.show(found)
     if as_json is not None:
         _write(found, as_json)

@@ -35,6 +35,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "loss": last.get("loss"), "accuracy": last.get("accuracy"),
         "best_accuracy": max((each["accuracy"] for each in judged), default=None),
         "step_seconds": times.value, "step_low": times.low, "step_high": times.high, "samples": len(warm),
+        "step_mean_seconds": sum(each["seconds"] for each in warm) / len(warm),
         "computing_seconds": _middle(warm, "computing_seconds"), "exposed_seconds": _middle(warm, "exposed_seconds"),
         "samples_per_second": _throughput(warm),
         "bytes_sent": sum(each["bytes_sent"] for each in steps) / max(1, _count(steps)),

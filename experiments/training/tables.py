@@ -37,7 +37,7 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "of it computing", _time(found["computing_seconds"])
     yield "and exposed communication", _time(found["exposed_seconds"])
     if found.get("simulated_seconds") is not None:
-        off = found["simulated_seconds"] / found["step_seconds"] - 1
+        off = found["simulated_seconds"] / found["step_mean_seconds"] - 1
         yield "a step, simulated", f"{_time(found['simulated_seconds'])} ({off:+.0%})"
     yield "throughput", f"{found['samples_per_second']:.0f} samples/s"
     yield "sent", f"{found['bytes_sent'] / 1e3:.1f} kB a step by all ranks"

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collectives.profile import Profile
 from experiments.errors import Failure, UsageFault
 from experiments.training import buckets, models, strategies
 from experiments.training.dataset import Dataset
 from experiments.training.gathering import packed, unpacked
 from experiments.training.gradients import progress, work
+from experiments.training.options import Options
 from experiments.training.overlap import Overlap
 from experiments.training.pace import Pace
 from experiments.training.recorder import JsonLines
+from experiments.training.simulated import step_seconds
 from experiments.training.strategies.allreduce import AllReduce
 from experiments.training.summary import summary
 from simulator.training import Layer
@@ -147,3 +150,17 @@ def test_a_summary_adds_the_rates_of_ranks_and_counts_what_they_missed() -> None
     assert found["bytes_sent"] == 200
     assert found["staleness"] == {"0": 16, "1": 8, "2": 8}
     assert (found["accuracy"], found["best_accuracy"]) == (0.75, 0.875)
+
+
+def test_a_simulated_step_hides_sums_behind_computing() -> None:
+    profile = Profile(2e-4, 8e-8, 1e-10, ranks=4)
+
+    def seconds(strategy: str) -> float | None:
+        return step_seconds(Options(strategy, algorithm=""), profile, 4, 0.05)
+
+    hidden, bare, sharded = seconds("allreduce:ring"), seconds("allreduce:ring,overlap=false"), seconds("fsdp:1")
+    assert hidden is not None
+    assert bare is not None
+    assert 0.05 < hidden < bare - 0.005
+    assert bare == pytest.approx(sharded, rel=0.1)
+    assert seconds("pipeline") is None
