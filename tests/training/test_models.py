@@ -155,7 +155,7 @@ def test_what_cannot_be_is_said(model: str, dataset: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "rate", "epochs", "least"),
-    [("softmax", 0.1, 10, 0.93), ("mlp", 0.05, 12, 0.96), ("convnet", 0.05, 8, 0.96)],
+    [("softmax", 0.1, 10, 0.93), ("mlp", 0.05, 12, 0.96), ("convnet", 0.05, 8, 0.94)],
 )
 def test_pictures_are_learnt(text: str, rate: float, epochs: int, least: float) -> None:
     data = datasets.get("digits")
