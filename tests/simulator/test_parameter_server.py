@@ -475,3 +475,51 @@ def test_a_worker_s_first_message_after_computing_is_late_by_what_ranks_need_to_
         serve(setup, replace(star(2), model=Model(start=start)), steps=5).step_seconds for start in (0.0, 5e-4)
     )
     assert late == pytest.approx(usual + 5e-4)  # once a step, not once for each of its four messages
+
+
+# --- rules, replicas, encodings, spells ---------------------------------------------------------------------------
+
+
+def test_a_push_goes_down_the_chain_of_replicas_before_it_is_answered() -> None:
+    alone = Setup(Configuration(1, 3), (Layer("model", 12_000, 0.0, 0.0),))
+    steps = 4
+    for replicas in (1, 2, 3):
+        setup = replace(alone, configuration=replace(alone.configuration, replicas=replicas))
+        found = serve(setup, networks.star(4, ALPHA, math.inf), steps=steps)
+        # Push, replicas - 1 copies, the last one's word to the first, and the answer: a latency each.
+        assert found.seconds == pytest.approx(steps * (2 + replicas * (replicas > 1)) * ALPHA)
+        assert sum(found.sent_bytes) == steps * 12_000 * (1 + replicas)
+
+
+def test_who_is_spared_is_not_waited_for_and_its_pushes_are_dropped() -> None:
+    setup = setup_of(4, 1, 400, ComputeTime(1e-3), slow={3: 2.5})
+    lockstep, spared = (run(setup, mode, 10) for mode in ("bsp", "backup:1"))
+    assert lockstep.late == 0
+    assert spared.late > 0
+    assert spared.updates / spared.seconds == pytest.approx(1e3, rel=0.05)  # as if all were as quick as the others
+    assert lockstep.updates / lockstep.seconds == pytest.approx(400, rel=0.05)
+
+
+@pytest.mark.parametrize(("mode", "pushes", "pulls"), [("easgd:period=4", 3, 3), ("async:fetch=2,push=3", 4, 6)])
+def test_rare_pushes_and_pulls_are_rare(mode: str, pushes: int, pulls: int) -> None:
+    found = run(setup_of(1, 1, 4_000, ComputeTime(1e-3)), mode, 12)
+    assert len(found.worker) == 12
+    assert found.updates == pytest.approx(pushes, abs=1)  # the last may still be on its way
+    assert found.sent_bytes[0] == pytest.approx(4_000 * pushes, abs=4_000)
+    assert found.sent_bytes[1] == pytest.approx(4_000 * pulls, abs=4_000)
+
+
+def test_encoded_pushes_are_short_and_answers_are_not() -> None:
+    plain = setup_of(2, 1, 400_000, ComputeTime(0.0), handling=Handling(header=72))
+    half = replace(plain, configuration=replace(plain.configuration, encoding="float16"))
+    for setup, size in ((plain, 400_000), (half, 200_000)):
+        found = run(setup, "bsp", 3)
+        assert found.servers[0].received_bytes == pytest.approx(2 * 3 * (size + 72), rel=0.2)
+        assert found.servers[0].sent_bytes == 2 * 3 * (400_000 + 72)
+
+
+def test_a_spell_slows_a_worker_for_as_long_as_it_lasts() -> None:
+    setup = replace(setup_of(2, 1, 4, ComputeTime(1e-3)), spells=(Spell(1, 3.0, 2.5e-3, 8e-3),))
+    found = run(setup, "bsp", 8)
+    mine = found.step_seconds[found.worker == 0]
+    assert [round(1e3 * seconds) for seconds in mine] == [1, 1, 1, 3, 3, 1, 1, 1]
