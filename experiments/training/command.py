@@ -112,9 +112,8 @@ def _where(last: Callable[[], Mapping[str, Any]]) -> Callable[[], str]:
 
 def _absolute(outputs: Outputs) -> Outputs:
     """Ranks may run in another folder. A folder that is missing is told now, and not after the training."""
-    for file in (outputs.metrics,):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise UsageFault(f"--metrics {file}: its folder is not there")
+    if outputs.metrics is not None and not outputs.metrics.absolute().parent.is_dir():
+        raise UsageFault(f"--metrics {outputs.metrics}: its folder is not there")
     names = ("metrics", "tensorboard", "checkpoint")
     paths: dict[str, Path | None] = {name: getattr(outputs, name) for name in names}
     return replace(outputs, **{name: path and path.absolute() for name, path in paths.items()})

@@ -7,7 +7,6 @@ when it is asked for.
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pkgutil import resolve_name
@@ -20,7 +19,7 @@ from experiments.units import parse_bytes
 if TYPE_CHECKING:
     from experiments.training.strategy import Plan
 
-__all__ = ["described", "get", "names", "parameters"]
+__all__ = ["get", "names", "parameters"]
 
 _KNOWN: Mapping[str, str] = MappingProxyType(
     {
@@ -69,11 +68,6 @@ def get(text: str, further: Mapping[str, str] = MappingProxyType({})) -> Plan:
 def parameters(name: str) -> dict[str, Field[Any]]:
     """The parameters of a strategy. UsageFault for an unknown one lists the known, nearest first."""
     return {field.name: field for field in fields(_class(name))}
-
-
-def described() -> list[tuple[str, str]]:
-    """Each name, with the first line that its own file says of it."""
-    return [(name, (inspect.getdoc(_class(name)) or "").partition("\n")[0]) for name in _KNOWN]
 
 
 def _class(name: str) -> Any:
