@@ -523,3 +523,11 @@ def test_a_spell_slows_a_worker_for_as_long_as_it_lasts() -> None:
     found = run(setup, "bsp", 8)
     mine = found.step_seconds[found.worker == 0]
     assert [round(1e3 * seconds) for seconds in mine] == [1, 1, 1, 3, 3, 1, 1, 1]
+
+
+def test_who_was_spared_goes_on_where_the_others_are() -> None:
+    setup = replace(setup_of(4, 1, 400, ComputeTime(1e-3)), spells=(Spell(3, 3.5, 0.0, 1e-3),))
+    found = run(setup, "backup:1", 12)
+    behind = found.lead[found.worker == 3]
+    assert behind[0] == -2  # its first push is of clock 1 when three are over
+    assert behind[1:].min() >= -1  # then it pushes for the clock that is under way
