@@ -82,7 +82,7 @@ def test_portuguese_is_not_english() -> None:
         "page.kicker", "environment.python", "environment.ciranda", "axis.ranks", "controls.ranks", "hover.ranks",
         "summary.ranks", "winners.ranks", "winners.tied", "why.ranks", "calibration.ranks", "against.ranks",
         "against.what_python", "against.what_mpi", "against.what_numpy", "against.what_mpi4py",
-        "scaling.cell", "scaling.rival_first",
+        "scaling.cell", "scaling.rival_first", "training.own", "training.ranks",
     }  # fmt: skip
 
 
