@@ -33,7 +33,7 @@ report: setup ## measure this machine and write report/index.html
 	$(VENV)/bin/ciranda report --mpi $(MPI)
 
 test: setup ## run the whole suite, with real ranks too
-	$(TEST) -n $$((2 * $$(nproc))) --maxprocesses 8 --dist worksteal tests $(ALONE:%=--ignore %)
+	$(TEST) -n auto --maxprocesses 8 --dist worksteal tests $(ALONE:%=--ignore %)
 	$(TEST) $(ALONE)
 
 test-gpu: card $(READY)-gpu ## run what needs a CUDA card, and the kernels' tests on it

@@ -94,13 +94,12 @@ def test_dtypes_that_mpi_lacks_have_nothing_native_beside_them(tmp_path: Path) -
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("arguments", "marker"), [([], "busbw"), (["--format", "osu"], "Avg Latency(us)")])
-def test_plain_mpirun_works_too(tmp_path: Path, arguments: list[str], marker: str) -> None:
+def test_plain_mpirun_works_too(tmp_path: Path) -> None:
     options = ["--sizes", "8,64", "--samples", "6", "--time-limit", "2s", "--output", str(tmp_path / "out")]
-    program = ["python", "-m", "experiments.benchmark", "ring", *options, *arguments]
+    program = ["python", "-m", "experiments.benchmark", "ring", *options, "--format", "osu"]
     ended = launch.capture(launch.command(2, program, MPI), timeout=60)
     assert ended.code == 0, ended.stderr
-    assert ended.stdout.count(marker) == (1 if not arguments else 2)
+    assert ended.stdout.count("Avg Latency(us)") == 2
     assert (tmp_path / "out" / "results.json").exists()
 
 

@@ -1,4 +1,6 @@
-"""Real ranks, really killed, once each; ``python -m experiments.parameter_server_faults`` does it many times."""
+"""Real ranks, one really killed; ``python -m experiments.parameter_server_faults`` does all of it, many times."""
+
+import os
 
 import pytest
 
@@ -7,10 +9,12 @@ from experiments.parameter_server_faults.trial import SECONDS, run, special
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("name", "seed"), [("rank", 1), ("join", 2)])
-def test_nothing_hangs_no_acknowledged_update_is_lost_and_the_model_is_right(name: str, seed: int) -> None:
-    scenario = SCENARIOS[name]
+@pytest.mark.skipif(
+    os.environ.get("CIRANDA_TEST_MPI", "openmpi") != "openmpi", reason="a job of Open MPI outlives a rank"
+)
+def test_nothing_hangs_no_acknowledged_update_is_lost_and_the_model_is_right() -> None:
+    scenario, seed = SCENARIOS["rank"], 1
     worker = special(scenario, scenario.plan(seed, SECONDS))
-    verdict = run(name, seed, models(scenario, CLOCKS, worker))
+    verdict = run("rank", seed, models(scenario, CLOCKS, worker))
     assert verdict.fine, verdict
     assert verdict.dead > 0

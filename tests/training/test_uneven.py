@@ -1,6 +1,7 @@
 """Living with a slow worker: what is expected, what is measured, and how the two are set side by side."""
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,7 @@ from experiments.training.uneven import CONTESTANTS, expected, result
 from experiments.training.uneven_command import measured
 
 COMMON = Options(model="softmax", epochs=1, compute="10ms", slow=["2=4"], evaluate=2, batch=96)
+MPI = os.environ.get("CIRANDA_TEST_MPI", "openmpi")
 NAMED = {contestant.name: contestant for contestant in CONTESTANTS}
 
 
@@ -46,7 +48,7 @@ def test_a_result_is_reached_when_the_first_evaluation_is_good_enough() -> None:
 
 
 def test_a_spare_worker_is_measured_beside_what_is_expected() -> None:
-    found, summary = measured(NAMED["backup"], COMMON, 3, LOCAL, 0.3, mpi="openmpi", limit=60)
+    found, summary = measured(NAMED["backup"], COMMON, 3, LOCAL, 0.3, mpi=MPI, limit=60)
     assert summary["ranks"] == 3
     assert found.reached_seconds is not None
     assert found.expected_seconds is not None
