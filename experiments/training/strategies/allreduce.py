@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ class AllReduce:
         return Exact(self, task)
 
 
-class Replicas:
+class Replicas(ABC):
     """What both ways of summing share: the whole model and the optimiser's state, the same on all ranks."""
 
     lockstep = True
@@ -86,9 +87,9 @@ class Replicas:
         self._stepper.step(self._summed, number, learning_rate=learning_rate, scale=self.task.scale)
         return Step(scores, computing, exposed, sent)
 
+    @abstractmethod
     def _sum(self, number: int, grains: tuple[int, int]) -> tuple[Scores, float, float, int]:
         """Have the batch's gradient in ``_summed``; returns scores, seconds computing and exposed, and bytes sent."""
-        raise NotImplementedError
 
     def snapshot(self) -> Snapshot:
         """Weights and the optimiser's state, of rank 0, and what each rank's compression remembers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +57,7 @@ class Sharded:
         return (StateParts, GradientParts, AllParts)[self.level - 1](self, task)
 
 
-class Levelled:
+class Levelled(ABC):
     """What all levels share: this rank's part of the parameters and of the optimiser's state."""
 
     lockstep = True
@@ -89,9 +90,9 @@ class Levelled:
         self._stepped()
         return Step(scores, self._computing, self._waiting, self._shards.sent - sent)
 
+    @abstractmethod
     def _sum(self, number: int, grains: tuple[int, int]) -> Scores:
         """Have this rank's part of the batch's gradient in ``_gradient``."""
-        raise NotImplementedError
 
     def _stepped(self) -> None:
         """This rank's part of the model has changed."""
@@ -216,9 +217,9 @@ class ByLayer(Levelled):
         pace = self.task.pace
         return replace(pace, grain=pace.grain * self._work[layer.name] * direction).begin(grains)
 
+    @abstractmethod
     def _layer(self, layer: Layer) -> Tensors:
         """The parameters of a layer."""
-        raise NotImplementedError
 
 
 class GradientParts(ByLayer):
