@@ -94,6 +94,7 @@ class Levelled(ABC):
     def _sum(self, number: int, grains: tuple[int, int]) -> Scores:
         """Have this rank's part of the batch's gradient in ``_gradient``."""
 
+    @abstractmethod
     def _stepped(self) -> None:
         """This rank's part of the model has changed."""
 
@@ -250,3 +251,6 @@ class AllParts(ByLayer):
         if unit := self._units.get(layer.name):
             self._gather(unit, flat.vector)
         return tensors(layer, flat)
+
+    def _stepped(self) -> None:
+        """Nothing is kept that could be old."""
